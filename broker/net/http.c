@@ -1,0 +1,185 @@
+#include "net/http.h"
+
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "net/http1.h"
+
+struct http_server {
+    struct loop *loop;
+    struct http_server_options options;
+    const struct http_handlers *handlers;
+    void *arg;
+    struct list connections;
+    size_t connection_count;
+    bool draining;
+};
+
+struct connection {
+    struct list node;
+    struct http_server *server;
+    struct stream *stream;
+    struct http1 *http1; /* NULL until the stream is open */
+};
+
+const struct http_limits http_limits_default = {
+    .request_line_max = 8 * 1024,
+    .head_max = 16 * 1024,
+    .header_count_max = 64,
+    .body_max = 64 * 1024,
+    .head_ms = 10 * 1000,
+    .body_ms = 30 * 1000,
+    .idle_ms = 75 * 1000,
+};
+
+static void forget(struct connection *c, enum close_reason reason)
+{
+    struct http_server *server = c->server;
+    list_remove(&c->node);
+    server->connection_count--;
+    free(c);
+    if (server->options.on_connection_closed)
+        server->options.on_connection_closed(reason, server->arg);
+}
+
+static void on_http1_closed(struct http1 *http1, enum close_reason reason, void *owner)
+{
+    (void)http1;
+    forget(owner, reason);
+}
+
+static void on_open(struct stream *s, void *arg)
+{
+    struct connection *c = arg;
+    struct http_server *server = c->server;
+    c->http1 = http1_accept(server->loop, s, &server->options.http, server->handlers, server->arg,
+                            on_http1_closed, c);
+    if (!c->http1)
+        stream_abort(s, CLOSE_NOMEM);
+    else if (server->draining)
+        http1_drain(c->http1);
+}
+
+static void on_closed(struct stream *s, enum close_reason reason, void *arg)
+{
+    (void)s;
+    forget(arg, reason);
+}
+
+/* Until on_open hands the stream over: on_read cannot come before. */
+static const struct stream_handlers opening_handlers = {
+    .on_open = on_open,
+    .on_closed = on_closed,
+};
+
+struct http_server *http_server_new(struct loop *loop, const struct http_server_options *options,
+                                    const struct http_handlers *handlers, void *arg)
+{
+    struct http_server *server = calloc(1, sizeof(*server));
+    if (!server)
+        return NULL;
+    *server = (struct http_server){.loop = loop, .options = *options, .handlers = handlers, .arg = arg};
+    list_init(&server->connections);
+    if (options->tls)
+        SSL_CTX_up_ref(options->tls);
+    return server;
+}
+
+void http_server_free(struct http_server *server)
+{
+    if (!server)
+        return;
+    SSL_CTX_free(server->options.tls);
+    free(server);
+}
+
+enum err http_server_accept(struct http_server *server, int fd)
+{
+    struct connection *c = calloc(1, sizeof(*c));
+    if (!c) {
+        close(fd);
+        return ERR_NOMEM;
+    }
+    c->server = server;
+    c->stream = stream_new(server->loop, fd, server->options.tls, STREAM_SERVER, &server->options.stream,
+                           &opening_handlers, c);
+    if (!c->stream) {
+        free(c);
+        return ERR_NOMEM;
+    }
+    list_init(&c->node);
+    list_append(&server->connections, &c->node);
+    server->connection_count++;
+    return ERR_OK;
+}
+
+void http_server_set_tls(struct http_server *server, SSL_CTX *tls)
+{
+    SSL_CTX_up_ref(tls);
+    SSL_CTX_free(server->options.tls);
+    server->options.tls = tls;
+}
+
+void http_server_drain(struct http_server *server)
+{
+    server->draining = true;
+    LIST_EACH (at, &server->connections) {
+        struct connection *c = CONTAINER_OF(at, struct connection, node);
+        if (c->http1)
+            http1_drain(c->http1);
+    }
+}
+
+void http_server_abort(struct http_server *server, enum close_reason reason)
+{
+    LIST_EACH (at, &server->connections)
+        stream_abort(CONTAINER_OF(at, struct connection, node)->stream, reason);
+}
+
+size_t http_server_connections(const struct http_server *server)
+{
+    return server->connection_count;
+}
+
+bool http_name_is(struct bytes name, const char *wanted)
+{
+    struct bytes want = bytes_of(wanted);
+    return name.len == want.len && strncasecmp((const char *)name.p, wanted, want.len) == 0;
+}
+
+const struct bytes *http_find_header(const struct http_exchange *ex, const char *name)
+{
+    for (size_t i = 0; i < ex->header_count; i++)
+        if (http_name_is(ex->headers[i].name, name))
+            return &ex->headers[i].value;
+    return NULL;
+}
+
+void http_respond(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count,
+                  struct bytes body)
+{
+    ex->ops->respond(ex, status, headers, count, body);
+}
+
+void http_start(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count)
+{
+    ex->started = true;
+    ex->ops->start(ex, status, headers, count);
+}
+
+enum err http_send(struct http_exchange *ex, struct bytes part)
+{
+    return part.len ? ex->ops->send(ex, part) : ERR_OK;
+}
+
+void http_finish(struct http_exchange *ex)
+{
+    ex->ops->finish(ex);
+}
+
+void http_abort(struct http_exchange *ex, enum close_reason reason)
+{
+    ex->ops->abort(ex, reason);
+}

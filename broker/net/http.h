@@ -1,0 +1,155 @@
+/**
+ * HTTP server, whichever version the peer speaks: connections in, exchanges out. Today that is HTTP/1.1
+ * (http1.h); what is here does not show it, so that HTTP/2 is added without touching a user of it.
+ *
+ * Life of an exchange: on_request, then one of
+ *     http_respond()                                   the whole answer at once
+ *     http_start(), http_send() ..., http_finish()     a stream
+ *     http_abort()                                     cut
+ *     on_gone                                          the peer went away first, or was cut
+ * at once or from any later callback. After either of them the exchange is no more.
+ */
+#ifndef NANOPUSH_NET_HTTP_H
+#define NANOPUSH_NET_HTTP_H
+
+#include "base/buf.h"
+#include "core/loop.h"
+#include "net/stream.h"
+
+struct http_header {
+    struct bytes name, value; /* the name as the peer wrote it */
+};
+
+struct http_exchange;
+
+/** What a version of HTTP does for http_respond() and its like. */
+struct http_version_ops {
+    void (*respond)(struct http_exchange *ex, unsigned status, const struct http_header *headers,
+                    size_t count, struct bytes body);
+    void (*start)(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count);
+    enum err (*send)(struct http_exchange *ex, struct bytes part);
+    void (*finish)(struct http_exchange *ex);
+    void (*abort)(struct http_exchange *ex, enum close_reason reason);
+};
+
+/** One request and its answer. All views are valid as long as the exchange. */
+struct http_exchange {
+    struct bytes method, path,
+        query; /* as sent, not percent-decoded; query without '?', empty if there is none */
+    const struct http_header *headers;
+    size_t header_count;
+    struct bytes body;
+    bool too_large; /* the body passed limits.body_max and is empty here: answer, and the connection closes */
+    bool started;   /* http_start() was called */
+    void *user;     /* the handlers' own, NULL at first */
+    struct stream *stream; /* for stream_peer(), stream_peer_uid(), stream_queued(); not for writing */
+    const struct http_version_ops *ops;
+};
+
+struct http_limits {
+    size_t request_line_max; /* bytes, 414 above */
+    size_t head_max;         /* request line and headers together, 431 above; below the stream's input_max */
+    size_t header_count_max; /* 431 above */
+    size_t body_max;         /* bytes after chunked decoding; above: too_large */
+    unsigned head_ms;        /* from on_open or a request's first byte to its last header */
+    unsigned body_ms;        /* from there to the end of the body */
+    unsigned idle_ms;        /* between two requests */
+};
+
+/** 8 KiB, 16 KiB, 64 headers, 64 KiB body; 10 s, 30 s, 75 s. */
+extern const struct http_limits http_limits_default;
+
+struct http_handlers {
+    /** A request is there, with its whole body. */
+    void (*on_request)(struct http_exchange *ex, void *arg);
+    /** The peer is gone while the exchange was not over; exactly once, never after it was. Do not answer. */
+    void (*on_gone)(struct http_exchange *ex, void *arg);
+    /** A started exchange's send queue fell to the stream's write_low. May be NULL. */
+    void (*on_drain)(struct http_exchange *ex, void *arg);
+    /**
+     * Write the body of the answer to what is not a request: 400, 408, 414, 417, 431, 501, 505. The
+     * connection closes after it. May be NULL: the body is empty then.
+     * @param      reason        one line for the peer.
+     * @param      body          append here; empty at first.
+     * @param[out] content_type  of the body; static. "text/plain" unless set.
+     */
+    void (*on_bad_request)(unsigned status, const char *reason, struct buf *body, const char **content_type,
+                           void *arg);
+};
+
+struct http_server_options {
+    SSL_CTX *tls; /* NULL: plain. A reference is taken */
+    struct stream_limits stream;
+    struct http_limits http;
+    /**
+     * A connection that http_server_accept() took has ended; for listener_release() and metrics. May be
+     * NULL.
+     */
+    void (*on_connection_closed)(enum close_reason reason, void *arg);
+};
+
+struct http_server;
+
+/**
+ * @param options   copied.
+ * @param handlers  kept; must outlive the server.
+ * @param arg       for all callbacks.
+ * @return NULL when memory is out.
+ */
+struct http_server *http_server_new(struct loop *loop, const struct http_server_options *options,
+                                    const struct http_handlers *handlers, void *arg);
+
+/** Free; there must be no connection left (http_server_connections()). NULL is allowed. */
+void http_server_free(struct http_server *server);
+
+/**
+ * Serve the accepted connection @p fd, which is taken over. @return ERR_OK; ERR_NOMEM (closed, no
+ * callback).
+ */
+MUST_CHECK enum err http_server_accept(struct http_server *server, int fd);
+
+/**
+ * Use @p tls for connections accepted from now on. A reference is taken. Only where the server had one
+ * before.
+ */
+void http_server_set_tls(struct http_server *server, SSL_CTX *tls);
+
+/** Close idle connections now, and others when their exchange is over. There is no way back. */
+void http_server_drain(struct http_server *server);
+
+/** Cut all connections; on_gone comes for what is held, on_connection_closed for each. */
+void http_server_abort(struct http_server *server, enum close_reason reason);
+
+size_t http_server_connections(const struct http_server *server);
+
+/** True if @p name is @p wanted, in any case. */
+bool http_name_is(struct bytes name, const char *wanted);
+
+/** Value of the first header of that name, in any case; NULL if there is none. */
+const struct bytes *http_find_header(const struct http_exchange *ex, const char *name);
+
+/**
+ * Answer and end the exchange, whatever happens to the answer: there is no on_gone afterwards. Framing, Date
+ * and Connection headers are added; do not pass them. HEAD, 204 and 304 are sent without @p body.
+ * @param headers  no control bytes in them: otherwise the connection is cut instead.
+ */
+void http_respond(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count,
+                  struct bytes body);
+
+/** Send status and headers of a streamed answer. Once an exchange. A failure shows as on_gone. */
+void http_start(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count);
+
+/**
+ * Send a part of a started answer; an empty one sends nothing.
+ * @return ERR_OK; ERR_LIMIT if the peer reads too slowly (nothing sent: http_abort(), or try again in
+ * on_drain); ERR_CLOSED if it is gone, ERR_NOMEM, ERR_CRYPTO: on_gone follows.
+ */
+MUST_CHECK enum err http_send(struct http_exchange *ex, struct bytes part);
+
+/** End a started answer and the exchange. */
+void http_finish(struct http_exchange *ex);
+
+/** Cut the exchange short, so that the peer sees that the answer is not whole; ends it, without on_gone. */
+void http_abort(struct http_exchange *ex, enum close_reason reason);
+
+#endif

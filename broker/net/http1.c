@@ -1,0 +1,422 @@
+#include "net/http1.h"
+
+#include <http_parser.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/http1_write.h"
+#include "net/http_scan.h"
+
+/*
+ *     HEAD --whole head--> BODY --whole body--> HELD --answered--> HEAD
+ *       \___________________\____ refused ________\__ "close" ___> DONE (the stream closes)
+ */
+enum phase {
+    HEAD, /* waiting for a request, or for the rest of its head */
+    BODY,
+    HELD, /* on_request was called */
+    DONE,
+};
+
+/* One request: the exchange, the views into its head, and the head, in one allocation. */
+struct request {
+    struct http_exchange ex;
+    struct http1 *connection;
+    struct deferral reap; /* frees it after the turn in which it ended */
+    http_parser parser;
+    struct http_head head;
+    struct http_chunk_scan chunks;
+    struct buf body;
+    bool complete, keep_alive;    /* never set for one that is too large, so that it closes */
+    struct http_header headers[]; /* then the bytes of the head */
+};
+
+struct http1 {
+    struct loop *loop;
+    struct stream *stream;
+    const struct http_limits *limits;
+    const struct http_handlers *handlers;
+    void *arg;
+    http1_closed_fn on_closed;
+    void *owner;
+    struct timer deadline; /* of the phase */
+    enum phase phase;
+    bool head_begun; /* the deadline is the head's, not that of an idle connection */
+    bool draining;
+    struct http_head_search search;
+    struct request *request; /* at hand, or NULL */
+};
+
+static void reap(void *arg)
+{
+    struct request *r = arg;
+    buf_done(&r->body);
+    free(r);
+}
+
+static void drop_request(struct http1 *c)
+{
+    if (c->request)
+        loop_defer(c->loop, &c->request->reap);
+    c->request = NULL;
+}
+
+static void finish(struct http1 *c, enum close_reason reason)
+{
+    c->phase = DONE;
+    timer_cancel(&c->deadline);
+    drop_request(c);
+    stream_close(c->stream, reason);
+}
+
+static void cut(struct http1 *c, enum close_reason reason)
+{
+    c->phase = DONE;
+    timer_cancel(&c->deadline);
+    drop_request(c);
+    stream_abort(c->stream, reason);
+}
+
+/* What cannot be queued ends the connection. True if it could. */
+static bool write_or_abort(struct http1 *c, enum err written, struct buf *out)
+{
+    if (written == ERR_OK)
+        written = stream_write(c->stream, buf_view(out));
+    buf_done(out);
+    if (written == ERR_LIMIT)
+        stream_abort(c->stream, CLOSE_QUEUE_FULL);
+    else if (written != ERR_OK)
+        stream_abort(c->stream, written == ERR_NOMEM ? CLOSE_NOMEM : CLOSE_INTERNAL);
+    return written == ERR_OK;
+}
+
+static void refuse(struct http1 *c, struct http_refusal no, enum close_reason reason)
+{
+    struct buf body = {0}, out = {0};
+    const char *content_type = "text/plain";
+    if (c->handlers->on_bad_request)
+        c->handlers->on_bad_request(no.status, no.reason, &body, &content_type, c->arg);
+    struct http_header header = {bytes_of("Content-Type"), bytes_of(content_type)};
+    struct http1_answer answer = {
+        .status = no.status, .headers = &header, .header_count = 1, .body = buf_view(&body), .close = true};
+    write_or_abort(c, http1_write_answer(&answer, &out), &out);
+    buf_done(&body);
+    finish(c, reason);
+}
+
+static int on_body(http_parser *parser, const char *at, size_t len)
+{
+    struct request *r = parser->data;
+    return buf_append(&r->body, bytes_make(at, len)) == ERR_OK ? 0 : -1;
+}
+
+static int on_message_complete(http_parser *parser)
+{
+    struct request *r = parser->data;
+    r->complete = true;
+    r->keep_alive = http_should_keep_alive(parser);
+    return 0;
+}
+
+static const http_parser_settings parser_settings = {
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+/* What the scan has let pass must please the parser too. False: the connection is being closed. */
+static bool parse(struct http1 *c, struct bytes in)
+{
+    http_parser *parser = &c->request->parser;
+    size_t n = http_parser_execute(parser, &parser_settings, (const char *)in.p, in.len);
+    enum http_errno error = HTTP_PARSER_ERRNO(parser);
+    if (error == HPE_OK && n == in.len)
+        return true;
+    struct http_refusal no = {400, "malformed request"};
+    if (error == HPE_INVALID_METHOD)
+        no = (struct http_refusal){501, "unknown method"};
+    if (error == HPE_CB_body)
+        cut(c, CLOSE_NOMEM);
+    else
+        refuse(c, no, CLOSE_PROTOCOL);
+    return false;
+}
+
+static void dispatch(struct http1 *c, bool too_large)
+{
+    struct request *r = c->request;
+    timer_cancel(&c->deadline);
+    c->phase = HELD;
+    if (too_large)
+        buf_done(&r->body);
+    r->ex.too_large = too_large;
+    r->ex.body = buf_view(&r->body);
+    c->handlers->on_request(&r->ex, c->arg);
+}
+
+/* How many of the bytes that wait belong to this body, and are good. */
+static struct http_refusal scan_body(struct http1 *c, struct bytes in, size_t *len)
+{
+    struct request *r = c->request;
+    if (r->head.chunked)
+        return http_scan_chunks(in, c->limits->body_max, &r->chunks, len);
+    uint64_t left = r->head.length - buf_len(&r->body);
+    *len = in.len < left ? in.len : (size_t)left;
+    return (struct http_refusal){0};
+}
+
+static void take_body(struct http1 *c)
+{
+    struct bytes in = stream_input(c->stream);
+    size_t len = 0;
+    struct http_refusal no = scan_body(c, in, &len);
+    if (no.status) {
+        refuse(c, no, CLOSE_PROTOCOL);
+        return;
+    }
+    if (c->request->chunks.total > c->limits->body_max) {
+        dispatch(c, true);
+        return;
+    }
+    if (!parse(c, bytes_make(in.p, len)))
+        return;
+    stream_consume(c->stream, len);
+    if (c->request->complete)
+        dispatch(c, false);
+}
+
+static void await_body(struct http1 *c)
+{
+    c->phase = BODY;
+    timer_start(&c->deadline, c->limits->body_ms);
+    if (stream_input(c->stream).len > 0) {
+        take_body(c);
+    } else if (c->request->head.expects_continue) {
+        struct buf out = {0};
+        enum err e = buf_append(&out, bytes_of("HTTP/1.1 100 Continue\r\n\r\n"));
+        write_or_abort(c, e, &out);
+    }
+}
+
+static const struct http_version_ops http1_ops;
+
+static struct request *request_new(struct http1 *c, struct bytes block, size_t header_count)
+{
+    size_t views = header_count * sizeof(struct http_header);
+    struct request *r = calloc(1, sizeof(*r) + views + block.len);
+    if (!r)
+        return NULL;
+    r->connection = c;
+    r->ex.stream = c->stream;
+    r->ex.ops = &http1_ops;
+    deferral_init(&r->reap, reap, r);
+    http_parser_init(&r->parser, HTTP_REQUEST);
+    r->parser.data = r;
+    memcpy((uint8_t *)r->headers + views, block.p, block.len);
+    return r;
+}
+
+static void take_head(struct http1 *c, struct bytes in)
+{
+    size_t header_count = c->search.lines - 1;
+    struct request *r = c->request = request_new(c, in, header_count);
+    if (!r) {
+        cut(c, CLOSE_NOMEM);
+        return;
+    }
+    stream_consume(c->stream, in.len);
+    struct bytes block = bytes_make(r->headers + header_count, in.len);
+    struct http_refusal no = http_scan_head(block, r->headers, &r->head);
+    if (no.status) {
+        refuse(c, no, CLOSE_PROTOCOL);
+        return;
+    }
+    r->ex.method = r->head.method;
+    r->ex.path = r->head.path;
+    r->ex.query = r->head.query;
+    r->ex.headers = r->headers;
+    r->ex.header_count = r->head.header_count;
+    if (!parse(c, block))
+        return;
+    if (r->head.length > c->limits->body_max)
+        dispatch(c, true);
+    else if (r->complete)
+        dispatch(c, false);
+    else
+        await_body(c);
+}
+
+static void find_head(struct http1 *c)
+{
+    struct bytes in = stream_input(c->stream);
+    size_t len = 0;
+    if (!c->head_begun) {
+        c->head_begun = true;
+        timer_start(&c->deadline, c->limits->head_ms);
+    }
+    struct http_refusal no = http_scan_find_head(in, c->limits, &c->search, &len);
+    if (no.status)
+        refuse(c, no, CLOSE_PROTOCOL);
+    else if (len)
+        take_head(c, bytes_make(in.p, len));
+}
+
+/* Only one request is taken up: what else waits is read when on_read comes again, after the answer. */
+static void on_read(struct stream *s, void *arg)
+{
+    (void)s;
+    struct http1 *c = arg;
+    if (c->phase == HEAD)
+        find_head(c);
+    else if (c->phase == BODY)
+        take_body(c);
+}
+
+static void on_deadline(void *arg)
+{
+    struct http1 *c = arg;
+    if (c->phase == HEAD && stream_input(c->stream).len == 0)
+        finish(c, CLOSE_IDLE);
+    else
+        refuse(c, (struct http_refusal){408, "request not complete in time"}, CLOSE_REQUEST_TIMEOUT);
+}
+
+static void on_drain(struct stream *s, void *arg)
+{
+    (void)s;
+    struct http1 *c = arg;
+    if (c->phase == HELD && c->request->ex.started && c->handlers->on_drain)
+        c->handlers->on_drain(&c->request->ex, c->arg);
+}
+
+static void on_closed(struct stream *s, enum close_reason reason, void *arg)
+{
+    (void)s;
+    struct http1 *c = arg;
+    timer_cancel(&c->deadline);
+    if (c->phase == HELD)
+        c->handlers->on_gone(&c->request->ex, c->arg);
+    drop_request(c);
+    c->on_closed(c, reason, c->owner);
+    free(c);
+}
+
+/* The stream is open already, so on_open does not come. */
+static const struct stream_handlers http1_stream_handlers = {
+    .on_read = on_read,
+    .on_drain = on_drain,
+    .on_closed = on_closed,
+};
+
+static struct request *request_of(struct http_exchange *ex)
+{
+    return CONTAINER_OF(ex, struct request, ex);
+}
+
+static bool must_close(const struct request *r)
+{
+    return !r->keep_alive || r->connection->draining;
+}
+
+static void end_exchange(struct http1 *c, bool close)
+{
+    if (close) {
+        finish(c, c->draining ? CLOSE_DRAINED : CLOSE_LOCAL);
+        return;
+    }
+    drop_request(c);
+    c->phase = HEAD;
+    c->head_begun = false;
+    c->search = (struct http_head_search){0};
+    timer_start(&c->deadline, c->limits->idle_ms);
+    stream_resume_read(c->stream); /* on_read comes for what was sent ahead */
+}
+
+static bool send_answer(struct request *r, struct http1_answer *answer)
+{
+    struct buf out = {0};
+    answer->without_body = bytes_equal(r->ex.method, bytes_of("HEAD"));
+    answer->close = must_close(r);
+    return write_or_abort(r->connection, http1_write_answer(answer, &out), &out);
+}
+
+static void respond(struct http_exchange *ex, unsigned status, const struct http_header *headers,
+                    size_t count, struct bytes body)
+{
+    struct request *r = request_of(ex);
+    struct http1_answer answer = {.status = status, .headers = headers, .header_count = count, .body = body};
+    bool close = must_close(r);
+    end_exchange(r->connection, !send_answer(r, &answer) || close);
+}
+
+static void start(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count)
+{
+    struct http1_answer answer = {
+        .status = status, .headers = headers, .header_count = count, .framing = HTTP1_CHUNKED};
+    send_answer(request_of(ex), &answer);
+}
+
+static enum err send_part(struct http_exchange *ex, struct bytes part)
+{
+    struct request *r = request_of(ex);
+    struct buf out = {0};
+    if (bytes_equal(ex->method, bytes_of("HEAD")))
+        return ERR_OK;
+    enum err e = http1_write_chunk(part, &out);
+    if (e != ERR_OK)
+        stream_abort(r->connection->stream, CLOSE_NOMEM);
+    else
+        e = stream_write(r->connection->stream, buf_view(&out));
+    buf_done(&out);
+    return e;
+}
+
+static void finish_stream(struct http_exchange *ex)
+{
+    struct request *r = request_of(ex);
+    struct buf out = {0};
+    bool sent = true;
+    if (!bytes_equal(ex->method, bytes_of("HEAD")))
+        sent = write_or_abort(r->connection, http1_write_chunk((struct bytes){0}, &out), &out);
+    end_exchange(r->connection, !sent || must_close(r));
+}
+
+static void abort_exchange(struct http_exchange *ex, enum close_reason reason)
+{
+    cut(request_of(ex)->connection, reason);
+}
+
+static const struct http_version_ops http1_ops = {
+    .respond = respond,
+    .start = start,
+    .send = send_part,
+    .finish = finish_stream,
+    .abort = abort_exchange,
+};
+
+struct http1 *http1_accept(struct loop *loop, struct stream *s, const struct http_limits *limits,
+                           const struct http_handlers *handlers, void *arg, http1_closed_fn closed,
+                           void *owner)
+{
+    struct http1 *c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    *c = (struct http1){.loop = loop,
+                        .stream = s,
+                        .limits = limits,
+                        .handlers = handlers,
+                        .arg = arg,
+                        .on_closed = closed,
+                        .owner = owner,
+                        .head_begun = true};
+    timer_init(&c->deadline, loop, on_deadline, c);
+    timer_start(&c->deadline, limits->head_ms);
+    stream_set_handlers(s, &http1_stream_handlers, c);
+    return c;
+}
+
+void http1_drain(struct http1 *c)
+{
+    c->draining = true;
+    if (c->phase == HEAD && stream_input(c->stream).len == 0)
+        finish(c, CLOSE_DRAINED);
+}

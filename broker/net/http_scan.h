@@ -1,0 +1,78 @@
+/**
+ * A strict look at an HTTP/1.1 request (RFC 9112) before http-parser sees it, which lets bare LFs, folded
+ * lines, spaces before a colon, chunk extensions and a missing Host pass: whatever another server in front of
+ * this one might read differently is refused here. Knows no connection; allocates nothing.
+ */
+#ifndef NANOPUSH_NET_HTTP_SCAN_H
+#define NANOPUSH_NET_HTTP_SCAN_H
+
+#include "net/http.h"
+
+/** Why a request is refused; status 0: it is not. */
+struct http_refusal {
+    unsigned status;
+    const char *reason; /* static, for the peer */
+};
+
+/** How far the search for a head's end is; zero-initialised at its start. */
+struct http_head_search {
+    size_t seen;  /* bytes looked at */
+    size_t lines; /* complete ones among them */
+};
+
+/**
+ * Look for the empty line that ends a head at the front of @p in.
+ * @param      in      all that has come so far, from the same start in each call.
+ * @param      search  kept between the calls.
+ * @param[out] len     length of the head with its empty line; 0: more bytes are needed.
+ * @return 400 for a bare LF or an empty first line, 414, 431 as soon as a limit is passed.
+ */
+struct http_refusal http_scan_find_head(struct bytes in, const struct http_limits *limits,
+                                        struct http_head_search *search, size_t *len);
+
+/** What a head says; views into it. */
+struct http_head {
+    struct bytes method, path, query;
+    size_t header_count;
+    uint64_t length; /* Content-Length, 0 without */
+    bool has_length, chunked, expects_continue;
+};
+
+/**
+ * Scan a complete head.
+ * @param      block    as http_scan_find_head() measured it.
+ * @param      headers  room for as many as the head has lines.
+ * @param[out] ret      valid unless refused.
+ * @return 400; 417 for another Expect than 100-continue; 505 for another version than HTTP/1.1.
+ */
+struct http_refusal http_scan_head(struct bytes block, struct http_header *headers, struct http_head *ret);
+
+enum chunk_state {
+    CHUNK_SIZE,
+    CHUNK_SIZE_LF,
+    CHUNK_BYTES,
+    CHUNK_BYTES_CR,
+    CHUNK_BYTES_LF,
+    CHUNK_LAST_CR,
+    CHUNK_LAST_LF,
+    CHUNK_DONE,
+};
+
+/** Where in a chunked body the scan is; zero-initialised at its start. */
+struct http_chunk_scan {
+    enum chunk_state state;
+    unsigned digits;
+    uint64_t size;  /* of this chunk, then what is left of it */
+    uint64_t total; /* announced by all chunks so far */
+};
+
+/**
+ * Scan a part of a chunked body: sizes of 1 to 8 digits, no extensions, no trailers. Stops after the size
+ * line with which total passes @p max, and at the body's end.
+ * @param[out] len  bytes of @p in that are good and belong to the body; valid unless refused.
+ * @return 400.
+ */
+struct http_refusal http_scan_chunks(struct bytes in, uint64_t max, struct http_chunk_scan *scan,
+                                     size_t *len);
+
+#endif

@@ -1,0 +1,187 @@
+#include "net/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define ACCEPTS_PER_WAKE_UP 16
+#define PRESSURE_REST_MS    100
+
+struct listener {
+    struct io io;
+    struct timer rest; /* armed while accepting rests for lack of descriptors */
+    int fd;
+    struct listener_options options;
+    const struct listener_handlers *handlers;
+    void *arg;
+    size_t connections;
+    bool paused;
+};
+
+/* A socket file that refuses connections has been left behind by a process that is gone. Other files refuse
+ * them too. */
+static bool is_stale(const struct address *address, const char *path)
+{
+    struct stat st;
+    int fd = -1;
+    if (lstat(path, &st) || !S_ISSOCK(st.st_mode) ||
+        (fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
+        return false;
+    bool stale =
+        connect(fd, (const struct sockaddr *)&address->storage, address->len) && errno == ECONNREFUSED;
+    close(fd);
+    return stale;
+}
+
+static int bind_socket(int fd, const struct address *address)
+{
+    const struct sockaddr *sa = (const struct sockaddr *)&address->storage;
+    int on = 1;
+    if (!address_is_unix(address)) {
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) ||
+            (sa->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on))))
+            return -1;
+        return bind(fd, sa, address->len);
+    }
+    /* Linux takes the file's mode from the socket's at bind, so there is no moment in which it is open to
+     * others. */
+    if (fchmod(fd, S_IRUSR | S_IWUSR))
+        return -1;
+    struct sockaddr_un un;
+    memcpy(&un, &address->storage, sizeof(un));
+    int failed = bind(fd, sa, address->len);
+    if (!failed || errno != EADDRINUSE)
+        return failed;
+    if (is_stale(address, un.sun_path) && unlink(un.sun_path) == 0)
+        return bind(fd, sa, address->len);
+    errno = EADDRINUSE;
+    return -1;
+}
+
+static enum err err_of_errno(int number)
+{
+    switch (number) {
+    case EADDRINUSE:
+        return ERR_EXISTS;
+    case EACCES:
+    case EPERM:
+        return ERR_DENIED;
+    default:
+        return ERR_IO;
+    }
+}
+
+enum err listener_open(const struct address *address, int backlog, int *fd, struct buf *why)
+{
+    int made = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (made >= 0 && bind_socket(made, address) == 0 && listen(made, backlog) == 0) {
+        *fd = made;
+        return ERR_OK;
+    }
+    int number = errno;
+    if (made >= 0)
+        close(made);
+    char text[ADDRESS_TEXT_SIZE];
+    address_print(address, text);
+    TRY(buf_printf(why, "cannot listen on %s: %s", text, strerror(number)));
+    return err_of_errno(number);
+}
+
+static void rest(struct listener *l)
+{
+    timer_start(&l->rest, PRESSURE_REST_MS);
+    if (l->handlers->on_pressure)
+        l->handlers->on_pressure(l->arg);
+}
+
+static bool may_accept(const struct listener *l)
+{
+    bool full = l->options.connections_max && l->connections >= l->options.connections_max;
+    return !l->paused && !full && !timer_armed(&l->rest);
+}
+
+static void watch(struct listener *l)
+{
+    if (io_want(&l->io, may_accept(l), false) != ERR_OK)
+        rest(l); /* its end tries again */
+}
+
+static bool is_pressure(int number)
+{
+    return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
+}
+
+static void on_readable(unsigned events, void *arg)
+{
+    (void)events;
+    struct listener *l = arg;
+    for (int i = 0; i < ACCEPTS_PER_WAKE_UP && may_accept(l); i++) {
+        struct address peer = {.len = sizeof(peer.storage)};
+        int fd = accept4(l->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            l->connections++;
+            l->handlers->on_accept(fd, &peer, l->arg);
+        } else if (is_pressure(errno)) {
+            rest(l);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            break;
+        } /* anything else concerns that one connection only (accept(2)) */
+    }
+    watch(l);
+}
+
+static void on_rested(void *arg)
+{
+    watch(arg);
+}
+
+struct listener *listener_new(struct loop *loop, int fd, const struct listener_options *options,
+                              const struct listener_handlers *handlers, void *arg)
+{
+    struct listener *l = calloc(1, sizeof(*l));
+    if (!l)
+        return NULL;
+    *l = (struct listener){.fd = fd, .options = *options, .handlers = handlers, .arg = arg};
+    io_init(&l->io, loop, fd, on_readable, l);
+    timer_init(&l->rest, loop, on_rested, l);
+    watch(l);
+    return l;
+}
+
+void listener_free(struct listener *l)
+{
+    if (!l)
+        return;
+    timer_cancel(&l->rest);
+    io_done(&l->io);
+    free(l);
+}
+
+void listener_pause(struct listener *l)
+{
+    l->paused = true;
+    watch(l);
+}
+
+void listener_resume(struct listener *l)
+{
+    l->paused = false;
+    watch(l);
+}
+
+void listener_release(struct listener *l)
+{
+    l->connections--;
+    watch(l);
+}
+
+size_t listener_connections(const struct listener *l)
+{
+    return l->connections;
+}

@@ -1,0 +1,61 @@
+/**
+ * Accepts connections from one listening socket. The master opens the socket with listener_open() and shares
+ * it with its workers; each worker has its own struct listener on it.
+ */
+#ifndef NANOPUSH_NET_LISTENER_H
+#define NANOPUSH_NET_LISTENER_H
+
+#include "base/buf.h"
+#include "core/loop.h"
+#include "net/address.h"
+
+struct listener;
+
+struct listener_options {
+    size_t connections_max; /* accepting stops while so many are open; 0: no limit */
+};
+
+struct listener_handlers {
+    /** A new connection: @p fd is non-blocking, close-on-exec and the callee's to close. */
+    void (*on_accept)(int fd, const struct address *peer, void *arg);
+    /**
+     * Descriptors or memory are out (EMFILE, ENFILE, ENOBUFS, ENOMEM): accepting rests for 100 ms. May be
+     * NULL.
+     */
+    void (*on_pressure)(void *arg);
+};
+
+/**
+ * Bind and listen: non-blocking, close-on-exec, SO_REUSEADDR, and TCP_NODELAY, which accepted sockets
+ * inherit. An IPv6 socket takes no IPv4. A unix socket gets mode 0600, whatever the umask; one that nobody
+ * listens on any more is replaced.
+ * @param[out] fd   the caller's to close.
+ * @param      why  gets one line for the operator on error; unchanged on success.
+ * @return ERR_OK; ERR_EXISTS if the address is taken; ERR_DENIED; ERR_IO; ERR_NOMEM for @p why's line.
+ */
+MUST_CHECK enum err listener_open(const struct address *address, int backlog, int *fd, struct buf *why);
+
+/**
+ * Accept on @p fd from the next turn on.
+ * @param fd        listening, non-blocking; stays the caller's, and open until after listener_free().
+ * @param options   copied.
+ * @param handlers  kept; must outlive the listener.
+ * @return NULL when memory is out.
+ */
+struct listener *listener_new(struct loop *loop, int fd, const struct listener_options *options,
+                              const struct listener_handlers *handlers, void *arg);
+
+/** Stop and free; connections that it accepted live on. Not from within on_accept. NULL is allowed. */
+void listener_free(struct listener *l);
+
+/** Stop accepting (what waits in the kernel's queue stays there) until listener_resume(). */
+void listener_pause(struct listener *l);
+void listener_resume(struct listener *l);
+
+/** One of the connections that on_accept handed out has ended: makes room under connections_max. */
+void listener_release(struct listener *l);
+
+/** Connections handed out and not released. */
+size_t listener_connections(const struct listener *l);
+
+#endif
