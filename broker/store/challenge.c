@@ -1,0 +1,223 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "store/call.h"
+#include "store/record.h"
+
+#define CHALLENGE_KEPT_MS 600000 /* readable after it is final */
+
+static void on_create(struct store_call *call, enum err e, const redisReply *reply)
+{
+    struct challenge_created created = {0};
+    if (e == ERR_OK && reply_is(reply, "ok")) {
+        created.now_unix_ms = reply_int(reply, 1);
+        created.expire_unix_ms = reply_int(reply, 2);
+        routes_parse(reply_at(reply, 3), reply_at(reply, 4), &created.routes);
+    } else if (e == ERR_OK && (reply_is(reply, "replay") || reply_is(reply, "pending"))) {
+        created.replay = reply_is(reply, "replay");
+        created.other_same_session = reply_int(reply, 2) == 1;
+        e = created.replay ? ERR_OK : ERR_BAD_STATE;
+        if (!id_valid(reply_bytes(reply, 1)) || !copy_text(reply_bytes(reply, 1), created.other_id, ID_SIZE))
+            e = ERR_MALFORMED;
+    } else if (e == ERR_OK) {
+        e = reply_is(reply, "no-user")     ? ERR_NOT_FOUND
+            : reply_is(reply, "no-device") ? ERR_DENIED
+            : reply_is(reply, "conflict")  ? ERR_EXISTS
+                                           : ERR_MALFORMED;
+    }
+    call->fn.challenge_create(e, e == ERR_OK || e == ERR_BAD_STATE ? &created : NULL, call->arg);
+    routes_done(&created.routes);
+}
+
+struct store_call *store_challenge_create(struct store *store, const struct challenge_create *create,
+                                          store_challenge_create_fn fn, void *arg)
+{
+    const Record__Challenge *record = create->record;
+    const char *tag = id_tag(record->id);
+    struct store_call *call = call_new(store, SCRIPT_challenge_create, record->id, on_create, arg);
+    struct key key = key_challenge(record->id);
+    call->fn.challenge_create = fn;
+    call_key(call, key_user(tag, "user"));
+    call_key(call, key_user(tag, "devices"));
+    call_key(call, key_user(tag, "presence"));
+    call_key(call, key_user(tag, "pending"));
+    call_key(call, key);
+    call_key(call, key_idempotency(tag, create->idempotency ? create->idempotency : "none"));
+    call_arg(call, bytes_of(record->id));
+    call_arg_record(call, &key, "record", &record->base);
+    call_arg_int(call, record->life_ms);
+    call_arg_int(call, CHALLENGE_KEPT_MS);
+    call_arg(call, bytes_of(record->portal));
+    call_arg(call, bytes_of(create->browser_session));
+    call_arg(call, bytes_of(create->idempotency ? create->asked : ""));
+    if (create->supersede) {
+        call_key(call, key_challenge(create->supersede));
+        call_arg(call, bytes_of(create->supersede));
+    }
+    return call_send(call);
+}
+
+static struct challenge_progress parse_progress(struct bytes device_id, struct bytes text)
+{
+    struct challenge_progress progress = {0};
+    char line[96];
+    long long sent = 0, delivered = 0, seen = 0;
+    if (copy_text(device_id, progress.device_id, ID_SIZE) && copy_text(text, line, sizeof line) &&
+        sscanf(line, "%u %lld %lld %lld", &progress.progress, &sent, &delivered, &seen) == 4) {
+        progress.sent_unix_ms = sent;
+        progress.delivered_unix_ms = delivered;
+        progress.seen_unix_ms = seen;
+    }
+    return progress;
+}
+
+static bool state_has_answer(enum challenge_state state)
+{
+    return state == CHALLENGE_APPROVED || state == CHALLENGE_DENIED || state == CHALLENGE_REPORTED ||
+           state == CHALLENGE_FAILED;
+}
+
+/* What an unpacked view owns. */
+struct challenge_parts {
+    ProtobufCMessage *record, *settlement;
+    struct challenge_progress *progress;
+};
+
+static enum err read_view(struct store_call *call, const redisReply *reply, struct challenge_view *view,
+                          struct challenge_parts *parts)
+{
+    if (!reply_is(reply, "ok"))
+        return reply_is(reply, "gone") ? ERR_NOT_FOUND : ERR_MALFORMED;
+    struct key key = key_challenge(call->subject);
+    view->fence = reply_bytes(reply, 2);
+    TRY(record_open(call->store->secret, &key, "record", view->fence, &record__challenge__descriptor,
+                    &parts->record));
+    view->record = (Record__Challenge *)parts->record;
+    view->state = challenge_state_parse(reply_bytes(reply, 3));
+    view->now_unix_ms = reply_int(reply, 1);
+    view->revision = (uint64_t)reply_int(reply, 4);
+    view->create_unix_ms = reply_int(reply, 5);
+    view->expire_unix_ms = reply_int(reply, 6);
+    view->settle_unix_ms = reply_int(reply, 7);
+    if (state_has_answer(view->state)) {
+        /* The state stands there in the clear; what counts is that a worker sealed the same. */
+        TRY(record_open(call->store->secret, &key, "settlement", reply_bytes(reply, 8),
+                        &record__settlement__descriptor, &parts->settlement));
+        view->settlement = (Record__Settlement *)parts->settlement;
+        if (view->settlement->state != (uint32_t)view->state)
+            return ERR_BAD_SIGNATURE;
+    }
+    const redisReply *progress = reply_at(reply, 9);
+    size_t count = progress && progress->type == REDIS_REPLY_ARRAY ? progress->elements / 2 : 0;
+    parts->progress = mem_new((count + 1) * sizeof *parts->progress);
+    for (size_t i = 0; i < count; i++)
+        parts->progress[i] = parse_progress(reply_bytes(progress, 2 * i), reply_bytes(progress, 2 * i + 1));
+    view->progress = parts->progress;
+    view->progress_count = count;
+    return view->state == CHALLENGE_NONE ? ERR_MALFORMED : ERR_OK;
+}
+
+static void on_get(struct store_call *call, enum err e, const redisReply *reply)
+{
+    struct challenge_view view = {0};
+    struct challenge_parts parts = {0};
+    if (e == ERR_OK)
+        e = read_view(call, reply, &view, &parts);
+    call->fn.challenge(e, e == ERR_OK ? &view : NULL, call->arg);
+    if (parts.record)
+        protobuf_c_message_free_unpacked(parts.record, NULL);
+    if (parts.settlement)
+        protobuf_c_message_free_unpacked(parts.settlement, NULL);
+    free(parts.progress);
+}
+
+struct store_call *store_challenge_get(struct store *store, const char *id, bool wait, store_challenge_fn fn,
+                                       void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_challenge_get, id, on_get, arg);
+    call->fn.challenge = fn;
+    call_key(call, key_challenge(id));
+    call_arg(call, bytes_of(wait ? store_inbox(store) : ""));
+    return call_send(call);
+}
+
+/* Whose answer a settlement holds. One that does not open names nobody; reading the challenge will say so. */
+static void settled_by(struct store_call *call, struct bytes value, char device_id[ID_SIZE])
+{
+    struct key key = key_challenge(call->subject);
+    ProtobufCMessage *settlement = NULL;
+    device_id[0] = '\0';
+    if (value.len == 0 || record_open(call->store->secret, &key, "settlement", value,
+                                      &record__settlement__descriptor, &settlement) != ERR_OK)
+        return;
+    copy_text(bytes_of(((Record__Settlement *)settlement)->device_id), device_id, ID_SIZE);
+    protobuf_c_message_free_unpacked(settlement, NULL);
+}
+
+static void on_settle(struct store_call *call, enum err e, const redisReply *reply)
+{
+    struct challenge_settled settled = {0};
+    if (e == ERR_OK && (reply_is(reply, "moved") || reply_is(reply, "already"))) {
+        settled.moved = reply_is(reply, "moved");
+        settled.state = challenge_state_parse(reply_bytes(reply, 1));
+        settled_by(call, reply_bytes(reply, 2), settled.device_id);
+        routes_parse(reply_at(reply, 3), reply_at(reply, 4), &settled.routes);
+    } else if (e == ERR_OK) {
+        e = reply_is(reply, "gone")     ? ERR_NOT_FOUND
+            : reply_is(reply, "early")  ? ERR_BAD_STATE
+            : reply_is(reply, "device") ? ERR_DENIED
+                                        : ERR_MALFORMED;
+    }
+    call->fn.challenge_settle(e, e == ERR_OK ? &settled : NULL, call->arg);
+    routes_done(&settled.routes);
+}
+
+struct store_call *store_challenge_settle(struct store *store, const struct challenge_settle *settle,
+                                          store_challenge_settle_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_challenge_settle, settle->id, on_settle, arg);
+    const char *tag = id_tag(settle->id);
+    struct key key = key_challenge(settle->id);
+    call->fn.challenge_settle = fn;
+    call_key(call, key);
+    call_key(call, key_user(tag, "pending"));
+    call_key(call, key_user(tag, "devices"));
+    call_key(call, key_user(tag, "presence"));
+    call_arg(call, bytes_of(settle->id));
+    call_arg(call, settle->fence);
+    call_arg(call, bytes_of(challenge_state_name(settle->state)));
+    call_arg_int(call, CHALLENGE_KEPT_MS);
+    call_arg(call, bytes_of(settle->device ? settle->device->id : ""));
+    if (settle->device)
+        call_arg_device_head(
+            call, settle->device->generation,
+            bytes_make(settle->device->possession_key.data, settle->device->possession_key.len));
+    else
+        call_arg(call, bytes_of(""));
+    if (settle->settlement)
+        call_arg_record(call, &key, "settlement", &settle->settlement->base);
+    else
+        call_arg(call, bytes_of(""));
+    return call_send(call);
+}
+
+static void on_progress(struct store_call *call, enum err e, const redisReply *reply)
+{
+    struct routes told = {0};
+    if (e == ERR_OK)
+        routes_parse(NULL, reply_at(reply, 1), &told);
+    call->fn.told(e, &told, call->arg);
+    routes_done(&told);
+}
+
+struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,
+                                            unsigned progress, store_told_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_challenge_progress, id, on_progress, arg);
+    call->fn.told = fn;
+    call_key(call, key_challenge(id));
+    call_arg(call, bytes_of(device_id));
+    call_arg_int(call, progress);
+    return call_send(call);
+}

@@ -1,0 +1,222 @@
+#include "store/inbox.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "crypto/digest.h"
+#include "store/call.h"
+
+#define INBOX_LIFE_MS 30000
+#define RENEW_MS      5000
+#define READ_BLOCK_MS 10000
+#define READ_COUNT    "256"
+#define ENTRY_ID_SIZE 48
+#define INBOX_ENTRIES_MAX                                                                                    \
+    "20000" /* about; what is trimmed unread is found when waiters and phones read again */
+
+struct inbox {
+    struct store *store;
+    struct redis_conn *reader;
+    struct redis_command *read;
+    struct store_call *call; /* open or renew under way */
+    struct timer renew;
+    char boot[HEX_SIZE(8)];
+    unsigned generation;
+    char name[INBOX_SIZE]; /* "" while there is none */
+    char last_id[ENTRY_ID_SIZE];
+};
+
+static void open_next(struct inbox *inbox);
+static void read_next(struct inbox *inbox);
+
+const char *store_inbox(const struct store *store)
+{
+    return store->inbox ? store->inbox->name : "";
+}
+
+struct presence inbox_presence(const struct store *store, uint64_t connection)
+{
+    struct presence presence = {.connection = connection};
+    snprintf(presence.inbox, sizeof presence.inbox, "%s", store_inbox(store));
+    return presence;
+}
+
+/* An entry is {id, {'hint', bytes}}. */
+static void take_entry(struct inbox *inbox, const redisReply *entry)
+{
+    struct bytes packed = reply_bytes(reply_at(entry, 1), 1);
+    copy_text(reply_bytes(entry, 0), inbox->last_id, sizeof inbox->last_id);
+    if (packed.len == 0)
+        return;
+    Record__Hint *hint = record__hint__unpack(NULL, packed.len, packed.p);
+    METRIC_ADD(INBOX_READ, 1);
+    if (!hint) {
+        LOG(WARN, STORE, "hint-malformed");
+        return;
+    }
+    inbox->store->events->on_hint(hint, inbox->store->arg);
+    record__hint__free_unpacked(hint, NULL);
+}
+
+static void on_entries(enum err e, const redisReply *reply, void *arg)
+{
+    struct inbox *inbox = arg;
+    inbox->read = NULL;
+    if (e == ERR_OK) { /* [[stream, [entry, ...]]], or nil when the block ended */
+        const redisReply *entries = reply_at(reply_at(reply, 0), 1);
+        for (size_t i = 0; entries && entries->type == REDIS_REPLY_ARRAY && i < entries->elements; i++)
+            take_entry(inbox, entries->element[i]);
+    }
+    read_next(inbox);
+}
+
+static void read_next(struct inbox *inbox)
+{
+    struct key key = key_inbox(inbox->name);
+    char block[16];
+    snprintf(block, sizeof block, "%d", READ_BLOCK_MS);
+    const struct bytes argv[] = {
+        bytes_of("XREAD"), bytes_of("COUNT"),   bytes_of(READ_COUNT), bytes_of("BLOCK"),
+        bytes_of(block),   bytes_of("STREAMS"), bytes_of(key.text),   bytes_of(inbox->last_id),
+    };
+    if (inbox->name[0] && !inbox->read)
+        inbox->read = redis_conn_send(inbox->reader, sizeof argv / sizeof *argv, argv,
+                                      READ_BLOCK_MS + inbox->store->options.timeout_ms, on_entries, inbox);
+}
+
+static void on_opened(struct store_call *call, enum err e, const redisReply *reply)
+{
+    struct inbox *inbox = call->arg;
+    inbox->call = NULL;
+    timer_start(&inbox->renew, RENEW_MS);
+    if (e != ERR_OK || reply->type != REDIS_REPLY_STRING ||
+        !copy_text(bytes_make(reply->str, (size_t)reply->len), inbox->last_id, sizeof inbox->last_id)) {
+        inbox->name[0] = '\0'; /* the timer tries again */
+        return;
+    }
+    LOG(INFO, STORE, "inbox-opened", "inbox=%s", inbox->name);
+    read_next(inbox);
+    if (inbox->store->events->on_inbox)
+        inbox->store->events->on_inbox(inbox->store->arg);
+}
+
+static void open_next(struct inbox *inbox)
+{
+    struct store *store = inbox->store;
+    if (inbox->read)
+        redis_command_cancel(inbox->read);
+    inbox->read = NULL;
+    snprintf(inbox->name, sizeof inbox->name, "w%u.%s.%u", store->options.slot, inbox->boot,
+             ++inbox->generation);
+    struct store_call *call = call_new(store, SCRIPT_inbox_open, inbox->name, on_opened, inbox);
+    call_key(call, key_inbox(inbox->name));
+    call_arg_int(call, INBOX_LIFE_MS);
+    inbox->call = call_send(call);
+}
+
+static void on_renewed(struct store_call *call, enum err e, const redisReply *reply)
+{
+    struct inbox *inbox = call->arg;
+    inbox->call = NULL;
+    if (e == ERR_OK && reply->type == REDIS_REPLY_INTEGER && reply->integer == 0) {
+        LOG(WARN, STORE, "inbox-gone", "inbox=%s", inbox->name);
+        open_next(inbox);
+        return;
+    }
+    timer_start(&inbox->renew, RENEW_MS);
+}
+
+void inbox_check(struct inbox *inbox)
+{
+    if (inbox->call)
+        return;
+    timer_cancel(&inbox->renew);
+    if (!inbox->name[0]) {
+        open_next(inbox);
+        return;
+    }
+    struct store_call *call = call_new(inbox->store, SCRIPT_inbox_renew, inbox->name, on_renewed, inbox);
+    call_key(call, key_inbox(inbox->name));
+    call_arg_int(call, INBOX_LIFE_MS);
+    call_arg(call, bytes_of(inbox->last_id));
+    inbox->call = call_send(call);
+}
+
+static void on_renew_due(void *arg)
+{
+    inbox_check(arg);
+}
+
+struct inbox *inbox_new(struct store *store, const struct address *address)
+{
+    static const struct redis_conn_handlers handlers = {0};
+    struct inbox *inbox = mem_new(sizeof *inbox);
+    uint8_t boot[8] = {0};
+    inbox->store = store;
+    if (random_bytes(boot, sizeof boot) != ERR_OK)
+        abort(); /* two workers of one name would read each other's hints */
+    hex_encode(bytes_make(boot, sizeof boot), inbox->boot);
+    timer_init(&inbox->renew, store->loop, on_renew_due, inbox);
+    inbox->reader = redis_conn_open(store->loop, address, &handlers, inbox);
+    return inbox;
+}
+
+void inbox_free(struct inbox *inbox)
+{
+    if (!inbox)
+        return;
+    struct key key = key_inbox(inbox->name);
+    const struct bytes argv[] = {bytes_of("DEL"), bytes_of(key.text)};
+    timer_cancel(&inbox->renew);
+    store_cancel(inbox->call);
+    redis_conn_close(inbox->reader);
+    if (inbox->name[0] && redis_conn_up(inbox->store->conn)) {
+        struct redis_command *removal = redis_conn_send(inbox->store->conn, 2, argv, 1000, NULL, NULL);
+        (void)removal;
+    }
+    free(inbox);
+}
+
+static void on_hint_written(enum err e, const redisReply *reply, void *arg)
+{
+    struct store_call *call = arg;
+    call->command = NULL;
+    if (e == ERR_OK && reply->type == REDIS_REPLY_NIL)
+        e = ERR_NOT_FOUND;
+    else if (e == ERR_OK && reply->type == REDIS_REPLY_ERROR)
+        e = ERR_UNAVAILABLE;
+    call->on_reply(call, e, NULL);
+    call_free(call);
+}
+
+static void on_hint_done(struct store_call *call, enum err e, const redisReply *reply)
+{
+    (void)reply;
+    if (call->fn.done)
+        call->fn.done(e, call->arg);
+}
+
+struct store_call *store_hint(struct store *store, const char *inbox, const Record__Hint *hint,
+                              store_done_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_COUNT, inbox, on_hint_done, arg);
+    struct key key = key_inbox(inbox);
+    size_t len = record__hint__get_packed_size(hint);
+    uint8_t *packed = buf_reserve(&call->args, len + 1);
+    call->fn.done = fn;
+    call->failed = !packed;
+    if (packed)
+        buf_commit(&call->args, record__hint__pack(hint, packed));
+    const struct bytes argv[] = {
+        bytes_of("XADD"),   bytes_of(key.text), bytes_of("NOMKSTREAM"),
+        bytes_of("MAXLEN"), bytes_of("~"),      bytes_of(INBOX_ENTRIES_MAX),
+        bytes_of("*"),      bytes_of("hint"),   buf_view(&call->args),
+    };
+    METRIC_ADD(INBOX_WRITTEN, 1);
+    call_send_command(call, sizeof argv / sizeof *argv, argv, on_hint_written);
+    return call;
+}

@@ -1,0 +1,49 @@
+#include "store/key.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static PRINTF(1, 2) struct key key_of(const char *format, ...)
+{
+    struct key key;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(key.text, sizeof key.text, format, args);
+    va_end(args);
+    return key;
+}
+
+struct key key_organisation(const char *id)
+{
+    return key_of("np1:org:{%.*s}", NAME_MAX_LEN, id);
+}
+
+struct key key_portal(const char *id)
+{
+    return key_of("np1:portal:{%.*s}", NAME_MAX_LEN, id);
+}
+
+struct key key_inbox(const char *inbox)
+{
+    return key_of("np1:inbox:{%.*s}", INBOX_SIZE, inbox);
+}
+
+struct key key_user(const char *tag, const char *part)
+{
+    return key_of("np1:{%.*s}:%s", TAG_LEN, tag, part);
+}
+
+struct key key_challenge(const char *id)
+{
+    return key_of("np1:{%.*s}:c:%.*s", TAG_LEN, id_tag(id), ID_LEN, id);
+}
+
+struct key key_enrolment(const char *id)
+{
+    return key_of("np1:{%.*s}:e:%.*s", TAG_LEN, id_tag(id), ID_LEN, id);
+}
+
+struct key key_idempotency(const char *tag, const char *hash)
+{
+    return key_of("np1:{%.*s}:i:%.*s", TAG_LEN, tag, 64, hash);
+}

@@ -1,0 +1,43 @@
+/**
+ * The names of everything in Redis. One prefix with the format's version; whatever belongs to a user stands under the
+ * user's tag as hash tag, so that any script's keys are in one slot.
+ *
+ *     np1:org:{<id>}  np1:portal:{<id>}                        sealed records
+ *     np1:{<tag>}:user                                         hash: organisation, name
+ *     np1:{<tag>}:devices                                      hash: device id -> sealed record behind a readable head
+ *     np1:{<tag>}:presence                                     hash: device id -> inbox#connection
+ *     np1:{<tag>}:pending                                      hash: challenge id -> expiry, portal, browser session
+ *     np1:{<tag>}:c:<challenge id>   np1:{<tag>}:e:<enrolment id>   hashes
+ *     np1:{<tag>}:i:<hash>                                     idempotency: challenge id, hash of the request
+ *     np1:inbox:{<inbox>}                                      stream of hints to one worker
+ */
+#ifndef NANOPUSH_STORE_KEY_H
+#define NANOPUSH_STORE_KEY_H
+
+#include "base/bytes.h"
+#include "base/id.h"
+
+#define KEY_SIZE     192 /* characters of the longest key, NUL included */
+#define NAME_MAX_LEN 64  /* of an organisation's or portal's id */
+#define INBOX_SIZE   48  /* of an inbox's name, NUL included */
+
+/** A key's name, by value. */
+struct key {
+    char text[KEY_SIZE];
+};
+
+struct key key_organisation(const char *id);
+struct key key_portal(const char *id);
+struct key key_inbox(const char *inbox);
+
+/** The user's own: @p part is "user", "devices", "presence" or "pending"; @p tag has TAG_LEN characters. */
+struct key key_user(const char *tag, const char *part);
+
+/** Of a valid id. */
+struct key key_challenge(const char *id);
+struct key key_enrolment(const char *id);
+
+/** @p hash: hex of the SHA-256 over portal and idempotency key. */
+struct key key_idempotency(const char *tag, const char *hash);
+
+#endif

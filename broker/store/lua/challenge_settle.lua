@@ -1,0 +1,43 @@
+-- The one place where a pending challenge ends, but for a newer one that takes its place (challenge_create).
+-- MOVES, the table of legal moves, is made from store/challenge_state.def and stands before this.
+-- KEYS challenge, pending, devices, presence
+-- ARGV id, record (fence), state wanted, kept ms, device id or '', head of the device's value (fence) or '',
+--      settlement (sealed) or ''
+-- -> {'moved' or 'already', state, settlement or '', {device id, presence, ...}, {inbox, ...}}
+--    | {'gone'} | {'early'} not expired yet | {'device'} the device is not what C verified
+local challenge, pending, devices, presence = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local id, record, wanted, keep = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local device_id, head, settlement = ARGV[5], ARGV[6], ARGV[7]
+
+local c = redis.call('HMGET', challenge, 'record', 'state', 'expires', 'settlement')
+if c[1] ~= record then
+  return {'gone'}
+end
+local function outcome(how, state, by)
+  return {how, state, by, device_routes(devices, presence), waiters(challenge)}
+end
+if not (MOVES[c[2]] and MOVES[c[2]][wanted]) then
+  return outcome('already', c[2], c[4] or '')
+end
+if device_id ~= '' then
+  local device = redis.call('HGET', devices, device_id)
+  if not is_active(device) or string.sub(device, 1, #head) ~= head then
+    return {'device'}
+  end
+end
+local now = now_ms()
+local over = now >= tonumber(c[3])
+if wanted == 'expired' and not over then
+  return {'early'}
+end
+if over then
+  wanted, settlement = 'expired', '' -- too late for whatever else was wanted
+end
+redis.call('HSET', challenge, 'state', wanted, 'settled', now)
+if settlement ~= '' then
+  redis.call('HSET', challenge, 'settlement', settlement)
+end
+redis.call('HINCRBY', challenge, 'revision', 1)
+redis.call('PEXPIRE', challenge, keep)
+redis.call('HDEL', pending, id)
+return outcome('moved', wanted, settlement)

@@ -1,0 +1,13 @@
+-- KEYS user, devices, presence -> {exists (1, 0), {device id, device value, presence or '', ...}} of active devices
+local user, devices, presence = KEYS[1], KEYS[2], KEYS[3]
+
+local found = {}
+local all = redis.call('HGETALL', devices)
+for i = 1, #all, 2 do
+  if is_active(all[i + 1]) then
+    found[#found + 1] = all[i]
+    found[#found + 1] = all[i + 1]
+    found[#found + 1] = redis.call('HGET', presence, all[i]) or ''
+  end
+end
+return {redis.call('EXISTS', user), found}

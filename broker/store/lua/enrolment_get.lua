@@ -1,0 +1,19 @@
+-- Read an enrolment, register who waits for it, and let it expire when its time is over.
+-- KEYS enrolment; ARGV inbox that waits, or ''
+-- -> {'ok', now, record, state, revision, created, expires, enrolled or '', moved (1, 0), {inbox, ...}} | {'gone'}
+local enrolment = KEYS[1]
+
+local e = redis.call('HMGET', enrolment, 'record', 'state', 'revision', 'created', 'expires', 'enrolled')
+if not e[1] then
+  return {'gone'}
+end
+if ARGV[1] ~= '' then
+  redis.call('HSET', enrolment, 'w:' .. ARGV[1], 1)
+end
+local now, moved = now_ms(), 0
+if e[2] == 'waiting' and now >= tonumber(e[5]) then
+  e[2], moved = 'expired', 1
+  e[3] = redis.call('HINCRBY', enrolment, 'revision', 1)
+  redis.call('HSET', enrolment, 'state', 'expired')
+end
+return {'ok', tostring(now), e[1], e[2], tostring(e[3]), e[4], e[5], e[6] or '', moved, waiters(enrolment)}

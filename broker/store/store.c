@@ -1,0 +1,65 @@
+#include "store/store.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "core/metrics.h"
+#include "store/call.h"
+#include "store/inbox.h"
+
+static void on_up(void *arg)
+{
+    struct store *store = arg;
+    METRIC_SET(STORE_UP, 1);
+    if (store->inbox)
+        inbox_check(store->inbox);
+}
+
+static void on_down(void *arg)
+{
+    (void)arg;
+    METRIC_SET(STORE_UP, 0);
+}
+
+static const struct redis_conn_handlers handlers = {.on_up = on_up, .on_down = on_down};
+
+enum err store_open(struct loop *loop, const struct secret *secret, const struct store_options *options,
+                    const struct store_events *events, void *arg, struct store **ret)
+{
+    struct address address;
+    if (address_parse(options->redis, &address) != ERR_OK)
+        return ERR_INVALID;
+    struct store *store = mem_new(sizeof *store);
+    store->loop = loop;
+    store->secret = secret;
+    store->options = *options;
+    store->events = events;
+    store->arg = arg;
+    list_init(&store->calls);
+    store->conn = redis_conn_open(loop, &address, &handlers, store);
+    if (events && events->on_hint)
+        store->inbox = inbox_new(store, &address);
+    *ret = store;
+    return ERR_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (!store)
+        return;
+    inbox_free(store->inbox);
+    while (!list_empty(&store->calls))
+        call_fail(CONTAINER_OF(store->calls.next, struct store_call, node));
+    redis_conn_close(store->conn);
+    free(store);
+}
+
+bool store_up(const struct store *store)
+{
+    return redis_conn_up(store->conn);
+}
+
+int64_t store_since_unix_ms(const struct store *store)
+{
+    return redis_conn_since_unix_ms(store->conn);
+}

@@ -1,0 +1,301 @@
+/**
+ * The one port to Redis: what the broker remembers, as typed calls.
+ *
+ * Every call is asynchronous: it returns a handle, and its callback runs once, later, never inside the call. Until
+ * then store_cancel() guarantees silence (what was sent may still take effect). The handle is gone when the callback
+ * runs. A call fails with ERR_UNAVAILABLE when Redis cannot be reached within the option store_timeout_ms; the scripts
+ * are idempotent by their natural keys, so a caller may repeat any call, and the store itself sends what was in flight
+ * again after a reconnection.
+ *
+ * What the store hands to a callback is valid during the callback only. Records are sealed and checked in here: a
+ * caller never sees one whose seal does not fit (ERR_BAD_SIGNATURE, counted). Pending in Redis is the truth; a hint
+ * only says that it changed.
+ *
+ * Every callback's error may be ERR_UNAVAILABLE, ERR_TIMEOUT, ERR_BAD_SIGNATURE, ERR_MALFORMED (not what our scripts
+ * write), ERR_NOMEM, ERR_CRYPTO; each call names those of its own.
+ */
+#ifndef NANOPUSH_STORE_STORE_H
+#define NANOPUSH_STORE_STORE_H
+
+#include "core/loop.h"
+#include "store/challenge_state.h"
+#include "store/key.h"
+#include "store/record.pb-c.h"
+
+struct secret;
+struct store;
+struct store_call;
+
+struct store_options {
+    const char *redis;   /* "unix:/path" or "host:port"; kept by the caller */
+    unsigned timeout_ms; /* of every call */
+    unsigned slot;       /* this worker's number, for the inbox's name */
+};
+
+/** What the store tells its owner; called from the loop, never inside a call. Members may be NULL. */
+struct store_events {
+    void (*on_hint)(const Record__Hint *hint, void *arg);
+    /* A new generation of the inbox: presence and waiters that name the old one are void; announce them again. */
+    void (*on_inbox)(void *arg);
+};
+
+/**
+ * Connect, and open an inbox where @p events has an on_hint. Returns at once; calls wait for the connection.
+ * @param secret  kept by the caller for as long as the store lives.
+ * @return ERR_OK; ERR_INVALID for an address that cannot be parsed; ERR_NOMEM.
+ */
+MUST_CHECK enum err store_open(struct loop *loop, const struct secret *secret,
+                               const struct store_options *options, const struct store_events *events,
+                               void *arg, struct store **ret);
+
+/**
+ * Remove the inbox and close. Calls under way fail with ERR_UNAVAILABLE, within this call: what they were made for must
+ * still be there. NULL is allowed.
+ */
+void store_close(struct store *store);
+
+/** True while connected. */
+bool store_up(const struct store *store);
+
+/** Since when store_up() says what it says. */
+int64_t store_since_unix_ms(const struct store *store);
+
+/** The present inbox's name; "" while there is none. */
+const char *store_inbox(const struct store *store);
+
+/** Silence: the callback will not run. NULL is allowed. */
+void store_cancel(struct store_call *call);
+
+typedef void (*store_done_fn)(enum err e, void *arg);
+
+/** A deep copy of any record, freed with protobuf_c_message_free_unpacked() or its type's own. Never NULL. */
+ProtobufCMessage *store_record_copy(const ProtobufCMessage *record);
+
+/* ---- routing: who holds what ---- */
+
+/** Where a device hangs: connection @p connection of the worker that reads @p inbox. inbox "" means nowhere. */
+struct presence {
+    char inbox[INBOX_SIZE];
+    uint64_t connection;
+};
+
+struct route {
+    char device_id[ID_SIZE];
+    struct presence presence;
+};
+
+/** Whom to tell: devices, and the inboxes that wait for a challenge or enrolment. */
+struct routes {
+    const struct route *devices;
+    size_t device_count;
+    const char (*inboxes)[INBOX_SIZE];
+    size_t inbox_count;
+};
+
+enum hint_kind {
+    HINT_NONE,
+    HINT_PUSH,     /* write frame to the device, which has a new challenge id */
+    HINT_RESOLVED, /* write frame to the device: challenge id is over */
+    HINT_CHANGED,  /* challenge or enrolment id changed: whoever waits reads it */
+    HINT_TAKEN,    /* the device's connection was taken over by another, or the device is gone: end it */
+};
+
+/**
+ * Put a hint into another worker's inbox.
+ * @p fn may be NULL. Its error: ERR_NOT_FOUND if there is no such inbox: that worker is dead.
+ */
+struct store_call *store_hint(struct store *store, const char *inbox, const Record__Hint *hint,
+                              store_done_fn fn, void *arg);
+
+/* ---- registry ---- */
+
+typedef void (*store_organisation_fn)(enum err e, const Record__Organisation *organisation, void *arg);
+typedef void (*store_portal_fn)(enum err e, const Record__Portal *portal, void *arg);
+
+/** Errors: ERR_EXISTS, another one of that id is there. */
+struct store_call *store_organisation_put(struct store *store, const Record__Organisation *organisation,
+                                          store_done_fn fn, void *arg);
+struct store_call *store_portal_put(struct store *store, const Record__Portal *portal, store_done_fn fn,
+                                    void *arg);
+
+/** Errors: ERR_NOT_FOUND. */
+struct store_call *store_organisation_get(struct store *store, const char *id, store_organisation_fn fn,
+                                          void *arg);
+struct store_call *store_portal_get(struct store *store, const char *id, store_portal_fn fn, void *arg);
+
+/* ---- enrolment ---- */
+
+enum enrolment_state { /* numbers of nanopush.v1.EnrolmentState */
+                       ENROLMENT_NONE,
+                       ENROLMENT_WAITING,
+                       ENROLMENT_TO_CONFIRM,
+                       ENROLMENT_DONE,
+                       ENROLMENT_EXPIRED,
+                       ENROLMENT_VOID,
+                       ENROLMENT_CANCELLED,
+};
+
+struct enrolment_view {
+    const Record__Enrolment *record;
+    struct bytes fence; /* the stored bytes, to be handed to use and cancel */
+    enum enrolment_state state;
+    uint64_t revision;
+    int64_t now_unix_ms, create_unix_ms, expire_unix_ms; /* Redis' clock */
+    const Record__Enrolled *enrolled;                    /* NULL unless DONE */
+    struct routes told; /* non-empty when this very read let it expire: tell them */
+};
+
+typedef void (*store_enrolment_create_fn)(enum err e, int64_t expire_unix_ms, void *arg);
+typedef void (*store_enrolment_fn)(enum err e, const struct enrolment_view *view, void *arg);
+
+/** Errors: ERR_EXISTS, the user has a phone and the record does not say may_add. */
+struct store_call *store_enrolment_create(struct store *store, const Record__Enrolment *record,
+                                          unsigned life_ms, store_enrolment_create_fn fn, void *arg);
+
+/** With @p wait this worker's inbox is told of changes. Errors: ERR_NOT_FOUND. @p id is valid. */
+struct store_call *store_enrolment_get(struct store *store, const char *id, bool wait, store_enrolment_fn fn,
+                                       void *arg);
+
+struct enrolment_used {
+    bool replay;        /* the same keys had it already */
+    struct routes told; /* those who wait; devices: a phone that ERR_BAD_STATE made void */
+};
+
+typedef void (*store_enrolment_use_fn)(enum err e, const struct enrolment_used *used, void *arg);
+
+/**
+ * Make the device, once. The caller has compared the token with the record's hash.
+ * Errors: ERR_NOT_FOUND (the fence does not fit); ERR_EXPIRED (also cancelled); ERR_BAD_STATE: void, because other keys
+ * have used it (@p used is given: tell them); ERR_EXISTS: the user has a phone, or has this very one; ERR_LIMIT.
+ */
+struct store_call *store_enrolment_use(struct store *store, const char *id, struct bytes fence,
+                                       const Record__Enrolled *enrolled, bool may_add, unsigned devices_max,
+                                       store_enrolment_use_fn fn, void *arg);
+
+/** Errors: ERR_NOT_FOUND. One that is final stays as it is. */
+typedef void (*store_told_fn)(enum err e, const struct routes *told, void *arg);
+struct store_call *store_enrolment_cancel(struct store *store, const char *id, struct bytes fence,
+                                          store_told_fn fn, void *arg);
+
+/* ---- devices ---- */
+
+struct device_attached {
+    const Record__Device *device;
+    int64_t now_unix_ms;
+    struct presence taken; /* whom this attach took the device from; inbox "" for nobody */
+    const char (*pending)[ID_SIZE];
+    size_t pending_count;
+};
+
+typedef void (*store_device_attach_fn)(enum err e, const struct device_attached *attached, void *arg);
+
+/**
+ * Write presence {this worker's inbox, @p connection} and read what is pending, in one step.
+ * @p generation and @p possession_key (65 bytes) are those that a verified Hello named.
+ * Errors: ERR_DENIED: unknown, revoked, or of other keys.
+ */
+struct store_call *store_device_attach(struct store *store, const char *device_id, uint32_t generation,
+                                       struct bytes possession_key, uint64_t connection,
+                                       store_device_attach_fn fn, void *arg);
+
+/** Clear presence if it still is @p presence; @p fn may be NULL. */
+struct store_call *store_device_detach(struct store *store, const char *device_id,
+                                       const struct presence *presence, store_done_fn fn, void *arg);
+
+struct user_device {
+    const Record__Device *record;
+    struct presence presence;
+};
+
+struct user_view {
+    const struct user_device *devices;
+    size_t device_count;
+};
+
+typedef void (*store_user_fn)(enum err e, const struct user_view *view, void *arg);
+
+/** Errors: ERR_NOT_FOUND: no user of that tag ever began to enrol. */
+struct store_call *store_user_get(struct store *store, const char *tag, store_user_fn fn, void *arg);
+
+/* ---- challenges ---- */
+
+struct challenge_create {
+    const Record__Challenge *record;
+    const char *browser_session; /* "" for none */
+    const char *idempotency;     /* hex SHA-256 of portal and key; NULL for none */
+    const char *asked;           /* hex SHA-256 of the request; used with idempotency */
+    const char *supersede;       /* id of the pending one that it may replace; NULL for none */
+};
+
+struct challenge_created {
+    int64_t now_unix_ms, expire_unix_ms;
+    struct routes routes; /* whom to push to; inboxes: who waits for the superseded one */
+    char other_id
+        [ID_SIZE]; /* ERR_BAD_STATE: the pending one; ERR_OK and replay: the challenge it stands for */
+    bool other_same_session;
+    bool replay;
+};
+
+typedef void (*store_challenge_create_fn)(enum err e, const struct challenge_created *created, void *arg);
+
+/**
+ * Errors: ERR_NOT_FOUND: unknown user; ERR_DENIED: no phone; ERR_EXISTS: the idempotency key stands for another
+ * request; ERR_BAD_STATE: another challenge of this portal is pending (@p created says which).
+ */
+struct store_call *store_challenge_create(struct store *store, const struct challenge_create *create,
+                                          store_challenge_create_fn fn, void *arg);
+
+struct challenge_progress {
+    char device_id[ID_SIZE];
+    unsigned progress; /* nanopush.v1.Progress */
+    int64_t sent_unix_ms, delivered_unix_ms, seen_unix_ms;
+};
+
+struct challenge_view {
+    const Record__Challenge *record;
+    struct bytes fence;
+    enum challenge_state state;
+    uint64_t revision;
+    int64_t now_unix_ms, create_unix_ms, expire_unix_ms,
+        settle_unix_ms;                   /* Redis' clock; settle 0 while pending */
+    const Record__Settlement *settlement; /* of the states that an answer makes; never missing then */
+    const struct challenge_progress *progress;
+    size_t progress_count;
+};
+
+typedef void (*store_challenge_fn)(enum err e, const struct challenge_view *view, void *arg);
+
+/** With @p wait this worker's inbox is told of changes. Errors: ERR_NOT_FOUND. @p id is valid. */
+struct store_call *store_challenge_get(struct store *store, const char *id, bool wait, store_challenge_fn fn,
+                                       void *arg);
+
+struct challenge_settle {
+    const char *id;
+    struct bytes fence;
+    enum challenge_state state;
+    const Record__Device *device;         /* that the answer was verified with; NULL where no answer */
+    const Record__Settlement *settlement; /* likewise */
+};
+
+struct challenge_settled {
+    bool moved;                 /* this call moved it: count it */
+    enum challenge_state state; /* as it is now; EXPIRED too where an answer came too late */
+    char device_id[ID_SIZE];    /* whose answer it was, or "" */
+    struct routes routes;       /* whom to tell */
+};
+
+typedef void (*store_challenge_settle_fn)(enum err e, const struct challenge_settled *settled, void *arg);
+
+/**
+ * End a challenge; one that is final stays as it is, and the reply says how.
+ * Errors: ERR_NOT_FOUND; ERR_BAD_STATE: EXPIRED was asked for, and its time is not over; ERR_DENIED: the device is not
+ * any more what was verified.
+ */
+struct store_call *store_challenge_settle(struct store *store, const struct challenge_settle *settle,
+                                          store_challenge_settle_fn fn, void *arg);
+
+/** @p progress as in nanopush.v1.Progress; one that is not further than what is known changes nothing. */
+struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,
+                                            unsigned progress, store_told_fn fn, void *arg);
+
+#endif
