@@ -1,0 +1,31 @@
+/**
+ * The rules' surroundings: what a worker hands to every rule. Made and owned by proc/worker.
+ *
+ *     device/  portal/                   who asks
+ *         domain/challenge  enrolment    what may happen
+ *         domain/answer  text            checks without any surroundings
+ *         domain/router  watch           who is told
+ *     store/                             what is remembered
+ */
+#ifndef NANOPUSH_DOMAIN_DOMAIN_H
+#define NANOPUSH_DOMAIN_DOMAIN_H
+
+#include "core/loop.h"
+#include "crypto/secret.h"
+#include "store/store.h"
+
+struct registry;
+struct router;
+struct watches;
+
+struct domain {
+    struct loop *loop;
+    struct store *store;
+    const struct secret *secret;
+    struct router *router;
+    struct watches *watches;
+    struct registry *registry;
+    unsigned devices_max; /* phones of one user */
+};
+
+#endif

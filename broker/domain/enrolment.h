@@ -1,0 +1,72 @@
+/**
+ * Enrolment: a one-time token makes a phone a device (SECURITY, "Enrolment").
+ */
+#ifndef NANOPUSH_DOMAIN_ENROLMENT_H
+#define NANOPUSH_DOMAIN_ENROLMENT_H
+
+#include "domain/domain.h"
+
+#define ENROLMENT_LIFE_MIN_MS     60000
+#define ENROLMENT_LIFE_MAX_MS     600000
+#define ENROLMENT_LIFE_DEFAULT_MS 600000
+#define ENROLMENT_TOKEN_BYTES     16
+#define ENROLMENT_PROOF_BYTES     32
+#define DEVICE_NAME_MAX_BYTES     64
+#define USER_NAME_MAX_BYTES       256
+
+struct enrolment_request {
+    const char *organisation, *organisation_name, *portal, *user;
+    unsigned life_ms;
+    bool may_add; /* the credential may enrol a further phone of a user */
+};
+
+struct enrolment_created {
+    const char *id;
+    uint8_t token[ENROLMENT_TOKEN_BYTES]; /* the only time that it is known */
+    int64_t expire_unix_ms;
+};
+
+struct enrolment_op;
+
+/** Silence; what was sent to the store takes effect. NULL is allowed. */
+void enrolment_op_cancel(struct enrolment_op *op);
+
+typedef void (*enrolment_create_fn)(enum err e, const struct enrolment_created *created, void *arg);
+
+/** @p fn: ERR_OK; ERR_EXISTS: the user has a phone, and may_add is false; ERR_UNAVAILABLE and others of store.h. */
+struct enrolment_op *enrolment_create(struct domain *domain, const struct enrolment_request *request,
+                                      enrolment_create_fn fn, void *arg);
+
+/** What a phone presents, as it came; views are valid during the call. */
+struct enrolment_presented {
+    const uint8_t *channel_binding; /* CHANNEL_BINDING_BYTES */
+    const char *organisation, *id, *name;
+    uint32_t platform;
+    struct bytes token, possession_key, user_verification_key, possession_signature,
+        user_verification_signature, proof;
+};
+
+struct enrolment_done {
+    const Record__Device *device;
+    const char *organisation_name;
+};
+
+typedef void (*enrolment_use_fn)(enum err e, const struct enrolment_done *done, void *arg);
+
+/**
+ * Use a token. Signatures are verified before the store is asked anything.
+ * @p fn: ERR_OK (also for a repeat with the same keys); ERR_INVALID: a field or signature is wrong; ERR_NOT_FOUND: no
+ * such enrolment, or another token; ERR_EXPIRED: its time is over, or it was cancelled; ERR_BAD_STATE: other keys have
+ * used it, it is void now; ERR_EXISTS: the user has a phone and this enrolment may not add one, or it is this one;
+ * ERR_LIMIT: the user has as many as may be; ERR_UNAVAILABLE and others of store.h.
+ */
+struct enrolment_op *enrolment_use(struct domain *domain, const struct enrolment_presented *presented,
+                                   enrolment_use_fn fn, void *arg);
+
+typedef void (*enrolment_done_fn)(enum err e, void *arg);
+
+/** The portal takes back the enrolment that @p view shows. A final one stays as it is: ERR_OK. */
+struct enrolment_op *enrolment_cancel(struct domain *domain, const struct enrolment_view *view,
+                                      enrolment_done_fn fn, void *arg);
+
+#endif
