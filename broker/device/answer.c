@@ -1,0 +1,49 @@
+/* Answer: the person's decision, signed. It is repeated until Resolved says how the challenge ended. */
+#include <stdio.h>
+
+#include "device/session.h"
+#include "wire/device_message.h"
+
+static void on_done(enum err e, enum challenge_state state, const char *device_id, void *arg)
+{
+    struct operation *operation = arg;
+    struct session *session = operation->session;
+    struct buf frame = {0};
+    char id[ID_SIZE];
+    snprintf(id, sizeof id, "%s", operation->subject);
+    operation_free(operation);
+    switch (e) {
+    case ERR_OK:
+        if (device_message_resolved(id, (int)state, device_id, &frame) == ERR_OK)
+            session_write(session, buf_view(&frame));
+        buf_done(&frame);
+        break;
+    case ERR_NOT_FOUND:
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_NOT_FOUND, id, "no such challenge");
+        break;
+    case ERR_INVALID:
+    case ERR_BAD_SIGNATURE:
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_INVALID, id, "signature or claims do not fit");
+        break;
+    case ERR_DENIED:
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_INVALID, id,
+                      "not signed by the key that was asked for");
+        break;
+    default:
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, id, "not stored; send it again");
+    }
+}
+
+void on_answer(struct session *session, const Nanopush__V1__AnswerMessage *answer)
+{
+    struct account *account = session_account_for(session, answer->challenge_id);
+    if (!account) {
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_NOT_FOUND, answer->challenge_id,
+                      "no such challenge");
+        return;
+    }
+    struct operation *operation = operation_new(session, answer->challenge_id, account->device_id);
+    if (operation)
+        operation->answer = challenge_answer(session->server->domain, account->device, answer->challenge_id,
+                                             bytes_of(answer->jws), on_done, operation);
+}

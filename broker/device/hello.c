@@ -1,0 +1,65 @@
+/* Hello: a device proves on this connection that it has its possession key (SECURITY, "Hello"). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "device/session.h"
+#include "domain/text.h"
+
+static struct bytes view_of(const ProtobufCBinaryData *field)
+{
+    return bytes_make(field->data, field->len);
+}
+
+static enum err verify(const struct session *session, const Nanopush__V1__Hello *hello)
+{
+    const struct device_options *options = &session->server->options;
+    struct buf input = {0};
+    if (!id_valid(bytes_of(hello->device_id)) || !text_is_name(bytes_of(hello->organisation)) ||
+        hello->signature.len != P256_SIGNATURE_BYTES ||
+        !bytes_equal(view_of(&hello->trust_anchor), bytes_make(options->trust_anchor, SHA256_BYTES)))
+        return ERR_INVALID;
+    TRY(p256_check_public(view_of(&hello->possession_key)));
+    TRY(input_hello(session->channel_binding, bytes_of(hello->organisation), bytes_of(hello->device_id),
+                    hello->generation, options->trust_anchor, hello->capabilities, &input));
+    enum err e = p256_verify(hello->possession_key.data, buf_view(&input), hello->signature.data);
+    buf_done(&input);
+    return e;
+}
+
+void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
+{
+    struct device_server *server = session->server;
+    if (session->account_count >= ACCOUNTS_MAX) {
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_LIMIT, hello->device_id, "too many accounts");
+        return;
+    }
+    enum err e = verify(session, hello);
+    if (e != ERR_OK) {
+        METRIC_ADD(HELLOS_DENIED, 1);
+        LOG(INFO, DEVICE, "hello-refused", "conn=%llu error=%s", (unsigned long long)session->connection,
+            err_name(e));
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, hello->device_id, "hello refused");
+        return;
+    }
+    struct account *known = account_find(server, hello->device_id);
+    if (known && known->session == session) {
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_INVALID, hello->device_id,
+                      "hello was said before");
+        return;
+    }
+    struct account *account = mem_new(sizeof *account);
+    account->session = session;
+    memcpy(account->device_id, hello->device_id, ID_SIZE);
+    memcpy(account->organisation, hello->organisation, strlen(hello->organisation) + 1);
+    memcpy(account->possession_key, hello->possession_key.data, P256_PUBLIC_BYTES);
+    account->generation = hello->generation;
+    list_init(&account->renewing);
+    list_append(&session->accounts, &account->node);
+    session->account_count++;
+    if (table_add(&server->accounts, &account->by_id, table_hash(bytes_of(account->device_id))) != ERR_OK)
+        abort(); /* the table's first buckets, see mem_new() */
+    account_attach(account);
+}

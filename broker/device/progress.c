@@ -1,0 +1,21 @@
+/* Ack and Seen: how far a challenge came on this phone. */
+#include "core/metrics.h"
+#include "device/session.h"
+
+static void progressed(struct session *session, const char *challenge_id, unsigned progress)
+{
+    struct account *account = session_account_for(session, challenge_id);
+    if (account) /* else it is about nothing of this phone's, and nobody needs to know */
+        challenge_progressed(session->server->domain, challenge_id, account->device_id, progress);
+}
+
+void on_ack(struct session *session, const Nanopush__V1__Ack *ack)
+{
+    METRIC_ADD(PUSHES_ACKED, 1);
+    progressed(session, ack->challenge_id, NANOPUSH__V1__PROGRESS__PROGRESS_DELIVERED);
+}
+
+void on_seen(struct session *session, const Nanopush__V1__Seen *seen)
+{
+    progressed(session, seen->challenge_id, NANOPUSH__V1__PROGRESS__PROGRESS_SEEN);
+}

@@ -1,0 +1,56 @@
+/**
+ * The device port of one worker: takes accepted connections, holds a session for each, and brings pushes to them.
+ *
+ *     listener --> device_server --> session (a connection) --> account (a device that said Hello on it)
+ *     router  --> device_server_deliver(), by device id ----------^
+ */
+#ifndef NANOPUSH_DEVICE_SERVER_H
+#define NANOPUSH_DEVICE_SERVER_H
+
+#include <openssl/ssl.h>
+
+#include "crypto/digest.h"
+#include "domain/domain.h"
+
+struct device_server;
+
+struct device_options {
+    unsigned heartbeat_ms, hello_timeout_ms, handshake_timeout_ms;
+    uint8_t trust_anchor[SHA256_BYTES]; /* SHA-256 of the issuing CA's SPKI: what phones pin */
+};
+
+/**
+ * @param domain     kept.
+ * @param tls        a reference is taken.
+ * @param options    copied.
+ * @param on_closed  a connection has ended, for listener_release(); may be NULL.
+ */
+struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
+                                        const struct device_options *options, void (*on_closed)(void *arg),
+                                        void *arg);
+
+/** There must be no session left. NULL is allowed. */
+void device_server_free(struct device_server *server);
+
+/** Serve the accepted connection @p fd, which is taken over. */
+void device_server_accept(struct device_server *server, int fd);
+
+/** A frame for a device that hangs here, if it still hangs on @p connection. For struct router_sinks. */
+void device_server_deliver(struct device_server *server, enum hint_kind kind, const char *device_id,
+                           uint64_t connection, const char *challenge_id, struct bytes frame);
+
+/** The device is another connection's now, or is no more. For struct router_sinks. */
+void device_server_taken(struct device_server *server, const char *device_id, uint64_t connection);
+
+/** This worker has a new inbox: attach everybody again, paced. */
+void device_server_renew(struct device_server *server);
+
+/** Send GoAway to every phone, spread over @p within_ms, and close. */
+void device_server_drain(struct device_server *server, unsigned within_ms);
+
+/** Close every connection now. */
+void device_server_abort(struct device_server *server);
+
+size_t device_server_connections(const struct device_server *server);
+
+#endif

@@ -1,0 +1,131 @@
+/**
+ * One connection of a phone. Internal to device/.
+ *
+ *     HANDSHAKE --on_open--> GREETING --Hello or Enrol accepted--> ATTACHED --> CLOSING --> freed
+ *                               '--- hello_timeout_ms, silence, protocol error, drain ---^
+ *
+ * An account stands in the server's table before its attach is sent, so that no push can fall between: what comes
+ * while it is attaching makes it read again.
+ */
+#ifndef NANOPUSH_DEVICE_SESSION_H
+#define NANOPUSH_DEVICE_SESSION_H
+
+#include "base/table.h"
+#include "crypto/inputs.h"
+#include "crypto/p256.h"
+#include "device/server.h"
+#include "domain/challenge.h"
+#include "domain/enrolment.h"
+#include "nanopush/v1/device.pb-c.h"
+#include "net/stream.h"
+
+#define ACCOUNTS_MAX      16 /* of one connection */
+#define OPERATIONS_MAX    8  /* answers and pushes of one connection under way */
+#define MESSAGES_PER_TURN 32
+
+struct device_server {
+    struct domain *domain;
+    SSL_CTX *tls;
+    struct device_options options;
+    struct stream_limits limits;
+    void (*on_closed)(void *arg);
+    void *arg;
+    struct list sessions; /* struct session */
+    size_t session_count;
+    struct table accounts; /* struct account, by device id */
+    uint64_t last_connection;
+    struct list renewing; /* struct account: to be attached again */
+    struct timer renew, drain;
+    unsigned drain_per_tick;
+};
+
+enum session_state { SESSION_HANDSHAKE, SESSION_GREETING, SESSION_ATTACHED, SESSION_CLOSING };
+
+struct session {
+    struct list node; /* in server.sessions */
+    struct device_server *server;
+    struct stream *stream;
+    enum session_state state;
+    uint64_t connection; /* number of this connection in this process, for presence and logs */
+    struct timer timer;  /* the deadline of GREETING, then of silence */
+    int64_t heard_mono_ms;
+    uint8_t channel_binding[CHANNEL_BINDING_BYTES];
+    struct list accounts; /* struct account */
+    size_t account_count;
+    struct list operations; /* struct operation */
+    size_t operation_count;
+};
+
+/** A device on a connection. */
+struct account {
+    struct table_node by_id; /* in server.accounts */
+    struct list node;        /* in session.accounts */
+    struct list renewing;    /* in server.renewing */
+    struct session *session;
+    char device_id[ID_SIZE];
+    char organisation[NAME_MAX_LEN + 1];
+    uint32_t generation;
+    uint8_t possession_key[P256_PUBLIC_BYTES];
+    struct presence presence; /* what stands in Redis for it */
+    struct store_call *attach;
+    bool again;             /* something came while it was attaching */
+    Record__Device *device; /* NULL until it is attached */
+};
+
+/** Something that a session asked for; ends in silence with it. */
+struct operation {
+    struct list node; /* in session.operations */
+    struct session *session;
+    struct challenge_op *answer;
+    struct enrolment_op *enrolment;
+    struct store_call *read;
+    char subject[ID_SIZE];
+    char device_id[ID_SIZE];
+};
+
+struct session *session_new(struct device_server *server, int fd);
+
+/** Move to @p state, and log it. */
+void session_set_state(struct session *session, enum session_state state);
+
+/** Close in order; no more messages are read. */
+void session_close(struct session *session, enum close_reason reason);
+
+/** GoAway, then close. */
+void session_go_away(struct session *session, Nanopush__V1__GoAway__Reason reason, unsigned return_after_ms,
+                     enum close_reason why);
+
+/** Write one message; a phone that does not read is cut off. */
+void session_send(struct session *session, const Nanopush__V1__BrokerMessage *message);
+
+/** Write bytes that are whole frames. @return false when they could not be queued; the session is closing then. */
+bool session_write(struct session *session, struct bytes frames);
+
+/** Write an Error; @p subject is what it is about, cut to an id's length, or "". */
+void session_error(struct session *session, Nanopush__V1__Error__Code code, const char *subject,
+                   const char *text);
+
+/** Begin something; NULL, and Error LIMIT is written, when too much is under way. */
+struct operation *operation_new(struct session *session, const char *subject, const char *device_id);
+void operation_free(struct operation *operation);
+
+/** Take an account off its session, and its presence out of Redis unless it was taken. */
+void account_free(struct account *account, bool clear_presence);
+
+/** The account of @p device_id on this worker, or NULL. */
+struct account *account_find(struct device_server *server, const char *device_id);
+
+/** The session's attached account that the challenge @p id is for, or NULL. */
+struct account *session_account_for(struct session *session, const char *id);
+
+/** Write presence and read what is pending; while one is under way, once more after it. */
+void account_attach(struct account *account);
+
+/* One handler a message; each a file. A message is valid during the call. */
+void on_hello(struct session *session, const Nanopush__V1__Hello *hello);
+void on_enrol(struct session *session, const Nanopush__V1__Enrol *enrol);
+void on_ack(struct session *session, const Nanopush__V1__Ack *ack);
+void on_seen(struct session *session, const Nanopush__V1__Seen *seen);
+void on_answer(struct session *session, const Nanopush__V1__AnswerMessage *answer);
+
+#endif
