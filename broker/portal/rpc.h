@@ -1,0 +1,115 @@
+/**
+ * Calls of portals and administrators: from an HTTP exchange to a typed request in a handler, and back. The protocol is
+ * Connect (https://connectrpc.com/docs/protocol), unary and server streaming, JSON and protobuf, by content type.
+ *
+ *     exchange -> method by path -> content type -> credential -> scope -> request parsed -> handler
+ *                                                                                              |
+ *     rpc_reply() | rpc_send() ... rpc_finish() | rpc_fail()   <---- at once, or any time later
+ *
+ * A call ends when one of these is called, or by itself: the caller went away, or its deadline passed. Then the
+ * handler's on_end runs, once, and the call is no more.
+ */
+#ifndef NANOPUSH_PORTAL_RPC_H
+#define NANOPUSH_PORTAL_RPC_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "domain/registry.h"
+#include "net/http.h"
+
+#define RPC_CODE(ident, name, http) RPC_##ident,
+enum rpc_code {
+#include "portal/rpc_code.def"
+    RPC_CODE_COUNT
+};
+#undef RPC_CODE
+
+struct rpc_call;
+struct rpc_server;
+
+/** @p request is valid until the call ends. */
+typedef void (*rpc_handler_fn)(struct rpc_call *call, const ProtobufCMessage *request);
+
+/** Scopes are numbers of nanopush.v1.Scope; 0 asks for none. */
+struct rpc_method {
+    const char *path; /* "/nanopush.v1.ChallengeService/CreateChallenge" */
+    const ProtobufCMessageDescriptor *input;
+    bool stream;
+    int scope;
+    rpc_handler_fn handler; /* NULL: answered with unimplemented */
+};
+
+/** A row of a service's table; Request is the request's name in protobuf-c's form, create_challenge_request. */
+#define RPC_METHOD(service, method, request, streams, needed_scope, handler_fn)                              \
+    {                                                                                                        \
+        .path = "/nanopush.v1." #service "/" #method, .input = &nanopush__v1__##request##__descriptor,       \
+        .stream = streams, .scope = needed_scope, .handler = handler_fn                                      \
+    }
+
+/** A service's table; ended by a row without path. */
+struct rpc_service {
+    const struct rpc_method *methods;
+};
+
+struct rpc_options {
+    SSL_CTX *tls;    /* NULL: plain */
+    bool admin;      /* whoever connects is an administrator; else a bearer credential is asked for */
+    size_t body_max; /* bytes of a request */
+    unsigned worker; /* number in the response header nanopush-worker; 0: no such header */
+    unsigned handshake_ms;
+};
+
+/**
+ * @param services   kept; @p service_count of them.
+ * @param domain     kept; what handlers work on.
+ * @param surroundings  for the handlers (rpc_surroundings()); kept.
+ * @param on_closed  a connection has ended, for listener_release(); may be NULL.
+ */
+struct rpc_server *rpc_server_new(const struct rpc_options *options, const struct rpc_service *services,
+                                  size_t service_count, struct domain *domain, void *surroundings,
+                                  void (*on_closed)(void *arg), void *arg);
+
+/** There must be no connection left. NULL is allowed. */
+void rpc_server_free(struct rpc_server *server);
+
+/** Serve the accepted connection @p fd, which is taken over. */
+void rpc_server_accept(struct rpc_server *server, int fd);
+
+/** Answer calls that wait with unavailable, close idle connections, and others when their call is over. */
+void rpc_server_drain(struct rpc_server *server);
+
+/** Cut every connection. */
+void rpc_server_abort(struct rpc_server *server);
+
+size_t rpc_server_connections(const struct rpc_server *server);
+
+/* ---- for handlers ---- */
+
+struct domain *rpc_domain(const struct rpc_call *call);
+void *rpc_surroundings(const struct rpc_call *call);
+
+/** Whose credential it is; NULL for an administrator. Valid until the call ends. */
+const Record__Portal *rpc_portal(const struct rpc_call *call);
+
+/** True if the credential has the scope; an administrator has all. */
+bool rpc_has_scope(const struct rpc_call *call, int scope);
+
+/** When the call ends by itself: silence what was started for it and free @p state. At most one a call. */
+void rpc_on_end(struct rpc_call *call, void (*fn)(void *state), void *state);
+
+/** Answer a unary call; ends it. */
+void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
+
+/** Send one message of a stream. @return false when the caller reads too slowly and was cut off: the call has ended. */
+bool rpc_send(struct rpc_call *call, const ProtobufCMessage *response);
+
+/** End a stream well. */
+void rpc_finish(struct rpc_call *call);
+
+/** End a call with an error; the text says what to do next. */
+void rpc_fail(struct rpc_call *call, enum rpc_code code, const char *text, ...) PRINTF(3, 4);
+
+/** End a call with what an error of the store or of the broker itself means to a caller. */
+void rpc_fail_store(struct rpc_call *call, enum err e);
+
+#endif
