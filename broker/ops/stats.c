@@ -1,0 +1,244 @@
+#include "ops/stats.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "net/http.h"
+#include "net/listener.h"
+
+#define CONNECTIONS_MAX        64
+#define REQUEST_LINE_MAX_BYTES 1024
+#define HEAD_MAX_BYTES         4096
+#define HEADER_COUNT_MAX       32
+
+struct stats_port {
+    struct listener *listener; /* NULL once stopped */
+    struct http_server *server;
+    const struct metrics_page *page;
+    unsigned worker_count;
+    stats_redis_up_fn redis_up;
+    void *redis_up_arg;
+};
+
+static bool is(struct bytes text, const char *expected)
+{
+    return bytes_equal(text, bytes_of(expected));
+}
+
+/* An IP address or "localhost", with or without a port. */
+static bool is_local_host(struct bytes host)
+{
+    char name[INET6_ADDRSTRLEN + sizeof "[]:65535"];
+    struct in6_addr address;
+    if (host.len == 0 || host.len >= sizeof name)
+        return false;
+    memcpy(name, host.p, host.len);
+    name[host.len] = '\0';
+    if (name[0] == '[') {
+        char *end = strchr(name, ']');
+        if (!end || (end[1] != '\0' && end[1] != ':'))
+            return false;
+        *end = '\0';
+        return inet_pton(AF_INET6, name + 1, &address) == 1;
+    }
+    name[strcspn(name, ":")] = '\0';
+    return inet_pton(AF_INET, name, &address) == 1 || strcasecmp(name, "localhost") == 0;
+}
+
+static void answer(struct http_exchange *ex, unsigned status, const char *content_type, struct bytes body)
+{
+    const struct http_header headers[] = {
+        {bytes_of("Content-Type"), bytes_of(content_type)},
+        {bytes_of("Cache-Control"), bytes_of("no-store")},
+    };
+    http_respond(ex, status, headers, 2, body);
+}
+
+static void answer_text(struct http_exchange *ex, unsigned status, const char *text)
+{
+    answer(ex, status, "text/plain; charset=utf-8", bytes_of(text));
+}
+
+static void answer_built(struct http_exchange *ex, unsigned status, const char *content_type, enum err built,
+                         struct buf *body)
+{
+    if (built == ERR_OK)
+        answer(ex, status, content_type, buf_view(body));
+    else
+        answer_text(ex, 500, "out of memory\n");
+    buf_done(body);
+}
+
+static enum err add_worker_reason(struct buf *reasons, unsigned worker, const struct metrics_health *health)
+{
+    char since[LOG_TIME_SIZE];
+    if (health->pid == 0)
+        return buf_printf(reasons, "worker %u never started\n", worker);
+    return buf_printf(reasons, "worker %u not ready since %s\n", worker,
+                      log_time(health->ready_changed_unix_ms, since));
+}
+
+/* One line for each thing that is not as it should be; none if all is. */
+static enum err find_reasons(const struct stats_port *port, struct buf *reasons)
+{
+    char since[LOG_TIME_SIZE];
+    int64_t since_unix_ms;
+    for (unsigned slot = 0; slot < port->worker_count; slot++) {
+        struct metrics_health health = metrics_slot_health(port->page, slot);
+        if (!health.ready)
+            TRY(add_worker_reason(reasons, slot + 1, &health));
+    }
+    if (!port->redis_up(&since_unix_ms, port->redis_up_arg))
+        TRY(buf_printf(reasons, "redis unavailable since %s\n", log_time(since_unix_ms, since)));
+    return ERR_OK;
+}
+
+static void get_metrics(struct http_exchange *ex, const struct stats_port *port)
+{
+    struct buf body = {0};
+    enum err e = metrics_render(port->page, &body);
+    answer_built(ex, 200, METRICS_CONTENT_TYPE, e, &body);
+}
+
+static void get_health(struct http_exchange *ex, const struct stats_port *port)
+{
+    (void)port;
+    answer_text(ex, 200, "ok\n");
+}
+
+static void get_readiness(struct http_exchange *ex, const struct stats_port *port)
+{
+    struct buf reasons = {0};
+    enum err e = find_reasons(port, &reasons);
+    if (e == ERR_OK && buf_len(&reasons) == 0)
+        answer_text(ex, 200, "ready\n");
+    else
+        answer_built(ex, 503, "text/plain; charset=utf-8", e, &reasons);
+}
+
+static const struct {
+    const char *path;
+    void (*get)(struct http_exchange *ex, const struct stats_port *port);
+} pages[] = {
+    {"/metrics", get_metrics},
+    {"/healthz", get_health},
+    {"/readyz", get_readiness},
+};
+
+static void refuse_host(struct http_exchange *ex, const struct bytes *host)
+{
+    LOG(WARN, OPS, "stats-host-refused", "host=%s", LOG_BYTES(host ? *host : bytes_of("")));
+    answer_text(ex, 403, "ask by IP address or as localhost\n");
+}
+
+static void refuse_method(struct http_exchange *ex)
+{
+    const struct http_header headers[] = {
+        {bytes_of("Content-Type"), bytes_of("text/plain; charset=utf-8")},
+        {bytes_of("Allow"), bytes_of("GET, HEAD")},
+    };
+    http_respond(ex, 405, headers, 2, bytes_of("only GET and HEAD\n"));
+}
+
+static void on_request(struct http_exchange *ex, void *arg)
+{
+    const struct bytes *host = http_find_header(ex, "Host");
+    if (!host || !is_local_host(*host)) {
+        refuse_host(ex, host);
+        return;
+    }
+    if (!is(ex->method, "GET") && !is(ex->method, "HEAD")) {
+        refuse_method(ex);
+        return;
+    }
+    if (ex->too_large) {
+        answer_text(ex, 413, "no body, please\n");
+        return;
+    }
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        if (is(ex->path, pages[i].path)) {
+            pages[i].get(ex, arg);
+            return;
+        }
+    }
+    answer_text(ex, 404, "there are /metrics, /healthz and /readyz\n");
+}
+
+static void on_bad_request(unsigned status, const char *reason, struct buf *body, const char **content_type,
+                           void *arg)
+{
+    (void)status, (void)content_type, (void)arg;
+    if (buf_printf(body, "%s\n", reason) != ERR_OK)
+        return; /* the status alone will do */
+}
+
+/* No on_gone: every exchange is over when on_request returns. */
+static const struct http_handlers http_handlers = {.on_request = on_request,
+                                                   .on_bad_request = on_bad_request};
+
+static void on_connection_closed(enum close_reason reason, void *arg)
+{
+    struct stats_port *port = arg;
+    (void)reason;
+    if (port->listener)
+        listener_release(port->listener);
+}
+
+static void on_accept(int fd, const struct address *peer, void *arg)
+{
+    struct stats_port *port = arg;
+    (void)peer;
+    if (http_server_accept(port->server, fd) != ERR_OK)
+        listener_release(port->listener);
+}
+
+static const struct listener_handlers listener_handlers = {.on_accept = on_accept};
+
+struct stats_port *stats_port_new(struct loop *loop, int fd, const struct metrics_page *page,
+                                  unsigned worker_count, stats_redis_up_fn redis_up, void *arg)
+{
+    struct stats_port *port = calloc(1, sizeof *port);
+    if (!port)
+        return NULL;
+    port->page = page;
+    port->worker_count = worker_count;
+    port->redis_up = redis_up;
+    port->redis_up_arg = arg;
+    struct http_server_options options = {
+        .stream = stream_limits_default,
+        .http = http_limits_default,
+        .on_connection_closed = on_connection_closed,
+    };
+    options.http.request_line_max = REQUEST_LINE_MAX_BYTES;
+    options.http.head_max = HEAD_MAX_BYTES;
+    options.http.header_count_max = HEADER_COUNT_MAX;
+    options.http.body_max = 0;
+    port->server = http_server_new(loop, &options, &http_handlers, port);
+    const struct listener_options listening = {.connections_max = CONNECTIONS_MAX};
+    if (port->server)
+        port->listener = listener_new(loop, fd, &listening, &listener_handlers, port);
+    if (!port->listener) {
+        stats_port_free(port);
+        return NULL;
+    }
+    return port;
+}
+
+void stats_port_stop(struct stats_port *port)
+{
+    listener_free(port->listener);
+    port->listener = NULL;
+    http_server_abort(port->server, CLOSE_DRAINED);
+}
+
+void stats_port_free(struct stats_port *port)
+{
+    if (!port)
+        return;
+    http_server_free(port->server);
+    free(port);
+}

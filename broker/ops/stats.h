@@ -1,0 +1,41 @@
+/**
+ * The stats port: plain HTTP for Prometheus, load balancers and people. It reads the shared page only, so it
+ * answers while the workers are saturated, and it names no user.
+ *
+ *     GET /metrics   all metrics, Prometheus' text format
+ *     GET /healthz   200 "ok": this process answers
+ *     GET /readyz    200 "ready", or 503 with a line for each reason, "worker 2 not ready since ..."
+ *
+ * HEAD works as GET does; another path is 404, another method 405. A Host that is neither an IP address nor
+ * localhost gets 403: a web page whose own name was made to point here (DNS rebinding) reads nothing.
+ */
+#ifndef NANOPUSH_OPS_STATS_H
+#define NANOPUSH_OPS_STATS_H
+
+#include "core/loop.h"
+#include "core/metrics.h"
+
+struct stats_port;
+
+/** Whether Redis can be used. @param[out] since_unix_ms  since when it cannot; set with false only. */
+typedef bool (*stats_redis_up_fn)(int64_t *since_unix_ms, void *arg);
+
+/**
+ * Serve on @p fd from the next turn of the loop on.
+ *
+ * @param fd            listening and non-blocking; stays the caller's, open until after stats_port_stop().
+ * @param page          read, not kept alive.
+ * @param worker_count  workers that must be ready; worker i, from 1 on, is slot i - 1.
+ * @param redis_up      asked for each /readyz; must not block.
+ * @return freed with stats_port_free(); NULL when memory is out.
+ */
+struct stats_port *stats_port_new(struct loop *loop, int fd, const struct metrics_page *page,
+                                  unsigned worker_count, stats_redis_up_fn redis_up, void *arg);
+
+/** Stop accepting and cut the connections, which end in this turn of the loop. */
+void stats_port_stop(struct stats_port *port);
+
+/** Free after stats_port_stop() and the end of that turn. NULL is allowed. */
+void stats_port_free(struct stats_port *port);
+
+#endif
