@@ -1,0 +1,57 @@
+#include "proc/child.h"
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+static void end_now(struct child_end *end, const char *why)
+{
+    if (end->ending)
+        return;
+    end->ending = true;
+    LOG(INFO, PROC, "ending", "why=%s", why);
+    end->on_end(end->arg);
+}
+
+static void on_signal(unsigned events, void *arg)
+{
+    struct child_end *end = arg;
+    struct signalfd_siginfo signal;
+    (void)events;
+    while (read(end->signal_fd, &signal, sizeof signal) == sizeof signal)
+        end_now(end, "sigterm");
+}
+
+static void on_lifeline(unsigned events, void *arg)
+{
+    struct child_end *end = arg;
+    (void)events;
+    io_done(&end->lifeline);
+    end_now(end, "master-gone");
+}
+
+enum err child_end_watch(struct child_end *end, struct loop *loop, int lifeline_fd, loop_fn on_end, void *arg)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    end->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (end->signal_fd < 0)
+        return ERR_IO;
+    end->on_end = on_end;
+    end->arg = arg;
+    end->ending = false;
+    io_init(&end->signals, loop, end->signal_fd, on_signal, end);
+    io_init(&end->lifeline, loop, lifeline_fd, on_lifeline, end);
+    TRY(io_want(&end->signals, true, false));
+    return io_want(&end->lifeline, true, false);
+}
+
+void child_end_done(struct child_end *end)
+{
+    io_done(&end->signals);
+    io_done(&end->lifeline);
+    close(end->signal_fd);
+}

@@ -1,0 +1,44 @@
+/**
+ * What every child process of the master has: the setup that it was forked with, and an end that comes from outside.
+ */
+#ifndef NANOPUSH_PROC_CHILD_H
+#define NANOPUSH_PROC_CHILD_H
+
+#include <openssl/ssl.h>
+
+#include "core/config.h"
+#include "core/loop.h"
+#include "core/metrics.h"
+#include "crypto/secret.h"
+#include "proc/datadir.h"
+
+/** Made by the master before it forks; the children's copies are their own. */
+struct child_setup {
+    const struct config *config;
+    const struct datadir *dir;
+    struct secret *secret;
+    SSL_CTX *device_tls, *portal_tls;
+    uint8_t trust_anchor[SHA256_BYTES];
+    struct metrics_page *page;
+    unsigned worker_count;
+    char redis[ADDRESS_TEXT_SIZE];                /* what store_open() takes */
+    char device_address[ADDRESS_TEXT_SIZE];       /* what phones dial */
+    int device_fd, portal_fd, stats_fd, admin_fd; /* listening */
+    int lifeline_fd;                              /* at its end when the master is gone */
+};
+
+/** Watches for the end: SIGTERM, or the master's death. */
+struct child_end {
+    struct io signals, lifeline;
+    int signal_fd;
+    loop_fn on_end;
+    void *arg;
+    bool ending;
+};
+
+/** @p on_end is called once. @return ERR_OK; ERR_IO; ERR_NOMEM. */
+MUST_CHECK enum err child_end_watch(struct child_end *end, struct loop *loop, int lifeline_fd, loop_fn on_end,
+                                    void *arg);
+void child_end_done(struct child_end *end);
+
+#endif

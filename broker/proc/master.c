@@ -1,0 +1,424 @@
+#include "proc/master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "core/log.h"
+#include "crypto/authority.h"
+#include "crypto/tls.h"
+#include "net/listener.h"
+#include "proc/child.h"
+#include "proc/ops_process.h"
+#include "proc/redis_child.h"
+#include "proc/worker.h"
+
+#define LISTEN_BACKLOG 4096
+#define TICK_MS        50 /* while something is awaited: readiness, a restart, an end */
+#define RESTART_MIN_MS 100
+#define RESTART_MAX_MS 10000
+#define READY_WAIT_MS  10000 /* then the ports file is written all the same */
+#define DRAIN_GRACE_MS 5000  /* beyond the option drain_s, then children are killed */
+
+struct child {
+    int pid; /* 0: not running */
+    unsigned slot;
+    int64_t restart_mono_ms; /* when it is to run again; 0: not waiting for that */
+    unsigned backoff_ms;
+};
+
+enum master_state { MASTER_STARTING, MASTER_RUNNING, MASTER_DRAINING, MASTER_CLOSING };
+
+struct master {
+    const struct config *config;
+    enum master_state state;
+    struct datadir dir;
+    struct child_setup setup;
+    struct redis_child redis;
+    bool redis_embedded;
+    int64_t redis_restart_mono_ms;
+    int signal_fd, lifeline_write_fd;
+    struct child *children; /* workers, then ops; by slot */
+    unsigned child_count;
+    int64_t since_mono_ms; /* of this state */
+    bool killed;
+    struct buf why;
+};
+
+static void set_state(struct master *master, enum master_state state)
+{
+    static const char *const names[] = {"starting", "running", "draining", "closing"};
+    LOG(INFO, PROC, "state", "from=%s to=%s", names[master->state], names[state]);
+    master->state = state;
+    master->since_mono_ms = clock_mono_ms();
+}
+
+static bool is_ops(const struct master *master, const struct child *child)
+{
+    return child->slot == master->setup.worker_count;
+}
+
+/* ---- start ---- */
+
+static enum err open_listener(struct master *master, const char *text, int *fd)
+{
+    struct address address;
+    if (address_parse(text, &address) != ERR_OK)
+        return buf_printf(&master->why, "%s: not an address to listen on", text) == ERR_OK ? ERR_CONFIG
+                                                                                           : ERR_NOMEM;
+    return listener_open(&address, LISTEN_BACKLOG, fd, &master->why);
+}
+
+static enum err open_listeners(struct master *master)
+{
+    char admin[ADDRESS_TEXT_SIZE];
+    datadir_socket(&master->dir, "admin.sock", admin);
+    TRY(open_listener(master, master->config->device_listen, &master->setup.device_fd));
+    TRY(open_listener(master, master->config->portal_listen, &master->setup.portal_fd));
+    TRY(open_listener(master, master->config->stats_listen, &master->setup.stats_fd));
+    return open_listener(master, admin, &master->setup.admin_fd);
+}
+
+/* What phones dial: the option, or the first server name with the port that was given. */
+static enum err find_device_address(struct master *master)
+{
+    const struct config *config = master->config;
+    char bound[ADDRESS_TEXT_SIZE];
+    struct address address;
+    TRY(address_of_socket(master->setup.device_fd, &address));
+    address_print(&address, bound);
+    const char *port = strrchr(bound, ':');
+    bool loopback = strcmp(config->server_names.at[0], "localhost") == 0;
+    if (config->device_address[0])
+        snprintf(master->setup.device_address, ADDRESS_TEXT_SIZE, "%s", config->device_address);
+    else if (loopback || !port || address_is_unix(&address))
+        snprintf(master->setup.device_address, ADDRESS_TEXT_SIZE, "%s", bound);
+    else
+        snprintf(master->setup.device_address, ADDRESS_TEXT_SIZE, "%.*s%s", ADDRESS_TEXT_SIZE - 8,
+                 config->server_names.at[0], port);
+    return ERR_OK;
+}
+
+static enum err load_keys(struct master *master)
+{
+    static const char *const device_protocols[] = {TLS_ALPN_DEVICE};
+    static const char *const portal_protocols[] = {"http/1.1"};
+    char secret[DATADIR_PATH_SIZE], chain[DATADIR_PATH_SIZE], key[DATADIR_PATH_SIZE], ca[DATADIR_PATH_SIZE];
+    struct child_setup *setup = &master->setup;
+    datadir_file(&master->dir, "cluster.secret", secret);
+    datadir_file(&master->dir, "server.pem", chain);
+    datadir_file(&master->dir, "server.key", key);
+    datadir_file(&master->dir, "device-ca.pem", ca);
+    enum err e = secret_load(secret, &setup->secret);
+    if (e != ERR_OK)
+        return buf_printf(&master->why, "%s: %s%s", secret, err_text(e),
+                          e == ERR_DENIED ? "; it must be readable by its owner only" : "") == ERR_OK
+                   ? e
+                   : ERR_NOMEM;
+    secret_forget_root(setup->secret);
+    TRY(authority_spki_sha256(ca, setup->trust_anchor));
+    TRY(tls_server_new(chain, key, device_protocols, 1, true, &setup->device_tls, &master->why));
+    return tls_server_new(chain, key, portal_protocols, 1, false, &setup->portal_tls, &master->why);
+}
+
+static enum err start_redis(struct master *master)
+{
+    master->redis =
+        (struct redis_child){.dir = &master->dir, .program = master->config->redis_server, .pidfd = -1};
+    master->redis_embedded = master->config->redis[0] == '\0';
+    if (!master->redis_embedded) {
+        snprintf(master->setup.redis, sizeof master->setup.redis, "%s", master->config->redis);
+        return ERR_OK;
+    }
+    datadir_socket(&master->dir, "redis/redis.sock", master->setup.redis);
+    return redis_child_start(&master->redis, &master->why);
+}
+
+static enum err watch_signals(struct master *master)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &signals, NULL); /* children inherit this; each reads those that it means */
+    signal(SIGPIPE, SIG_IGN);
+    master->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    return master->signal_fd < 0 ? ERR_IO : ERR_OK;
+}
+
+static enum err open_lifeline(struct master *master)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return ERR_IO;
+    master->setup.lifeline_fd = ends[0];
+    master->lifeline_write_fd = ends[1];
+    return ERR_OK;
+}
+
+static unsigned worker_count(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return config->workers ? (unsigned)config->workers : cores > 0 && cores < 64 ? (unsigned)cores : 1;
+}
+
+static enum err prepare(struct master *master)
+{
+    const struct config *config = master->config;
+    struct child_setup *setup = &master->setup;
+    TRY(watch_signals(master));
+    TRY(datadir_open(config->data_dir, &master->dir, &master->why));
+    datadir_remove(&master->dir, "ports");
+    TRY(datadir_prepare(&master->dir, (const char *const *)config->server_names.at,
+                        config->server_names.count, &master->why));
+    setup->config = config;
+    setup->dir = &master->dir;
+    setup->worker_count = worker_count(config);
+    TRY(load_keys(master));
+    TRY(open_listeners(master));
+    TRY(find_device_address(master));
+    TRY(open_lifeline(master));
+    setup->page = metrics_page_new(setup->worker_count + 1);
+    if (!setup->page)
+        return ERR_NOMEM;
+    return start_redis(master);
+}
+
+/* ---- children ---- */
+
+static void become_child(struct master *master, struct child *child)
+{
+    close(master->lifeline_write_fd);
+    close(master->signal_fd);
+    close(master->dir.lock_fd); /* the lock goes with the master */
+    int status =
+        is_ops(master, child) ? ops_process_run(&master->setup) : worker_run(&master->setup, child->slot + 1);
+    secret_free(master->setup.secret);
+    SSL_CTX_free(master->setup.device_tls);
+    SSL_CTX_free(master->setup.portal_tls);
+    buf_done(&master->why);
+    free(master->children);
+    config_free((struct config *)master->config);
+    metrics_page_free(master->setup.page);
+    exit(status);
+}
+
+static void start_child(struct master *master, struct child *child)
+{
+    child->restart_mono_ms = 0;
+    int pid = fork();
+    if (pid == 0)
+        become_child(master, child);
+    if (pid < 0) {
+        LOG(ERROR, PROC, "fork-failed", "error=%s", LOG_STR(strerror(errno)));
+        child->restart_mono_ms = clock_mono_ms() + RESTART_MAX_MS;
+        return;
+    }
+    child->pid = pid;
+    metrics_slot_started(master->setup.page, child->slot, pid, clock_unix_ms());
+}
+
+static void on_child_died(struct master *master, struct child *child, int status)
+{
+    bool was_ready = metrics_slot_health(master->setup.page, child->slot).ready;
+    bool wanted = master->state < MASTER_DRAINING;
+    child->pid = 0;
+    metrics_slot_set_ready(master->setup.page, child->slot, false, clock_unix_ms());
+    metrics_reset_gauges(master->setup.page, child->slot);
+    if (!wanted)
+        return;
+    if (was_ready)
+        child->backoff_ms = 0;
+    else
+        child->backoff_ms = child->backoff_ms ? child->backoff_ms * 2 : RESTART_MIN_MS;
+    if (child->backoff_ms > RESTART_MAX_MS)
+        child->backoff_ms = RESTART_MAX_MS;
+    child->restart_mono_ms = clock_mono_ms() + child->backoff_ms;
+    LOG(ERROR, PROC, "child-died", "slot=%u role=%s %s=%d restart_in_ms=%u", child->slot,
+        is_ops(master, child) ? "ops" : "worker", WIFSIGNALED(status) ? "signal" : "status",
+        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), child->backoff_ms);
+}
+
+static void reap(struct master *master)
+{
+    for (unsigned i = 0; i < master->child_count; i++) {
+        struct child *child = &master->children[i];
+        int status = 0;
+        if (child->pid && waitpid(child->pid, &status, WNOHANG) == child->pid)
+            on_child_died(master, child, status);
+    }
+}
+
+static unsigned running(const struct master *master, bool workers_only)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < master->child_count; i++)
+        count += master->children[i].pid && !(workers_only && is_ops(master, &master->children[i]));
+    return count;
+}
+
+static void signal_children(const struct master *master, int number, bool workers_only)
+{
+    for (unsigned i = 0; i < master->child_count; i++)
+        if (master->children[i].pid && !(workers_only && is_ops(master, &master->children[i])))
+            kill(master->children[i].pid, number);
+}
+
+/* ---- life ---- */
+
+static bool all_ready(const struct master *master)
+{
+    for (unsigned i = 0; i < master->child_count; i++)
+        if (!metrics_slot_health(master->setup.page, i).ready)
+            return false;
+    return true;
+}
+
+static void write_ports(struct master *master)
+{
+    const int fds[] = {master->setup.device_fd, master->setup.portal_fd, master->setup.stats_fd};
+    char texts[3][ADDRESS_TEXT_SIZE];
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < 3 && e == ERR_OK; i++) {
+        struct address address;
+        e = address_of_socket(fds[i], &address);
+        if (e == ERR_OK)
+            address_print(&address, texts[i]);
+    }
+    if (e == ERR_OK)
+        e = datadir_write_ports(&master->dir, texts[0], texts[1], texts[2]);
+    if (e != ERR_OK)
+        LOG(ERROR, PROC, "ports-not-written", "error=%s", err_name(e));
+    else
+        LOG(INFO, PROC, "ready", "device=%s portal=%s stats=%s workers=%u data=%s", texts[0], texts[1],
+            texts[2], master->setup.worker_count, LOG_STR(master->dir.path));
+}
+
+/* What is to be done by time: readiness, restarts, the stages of the end. */
+static void tick(struct master *master)
+{
+    int64_t now_mono_ms = clock_mono_ms(), in_state_ms = now_mono_ms - master->since_mono_ms;
+    for (unsigned i = 0; i < master->child_count; i++)
+        if (master->children[i].restart_mono_ms && master->children[i].restart_mono_ms <= now_mono_ms &&
+            master->state < MASTER_DRAINING)
+            start_child(master, &master->children[i]);
+    if (master->redis_restart_mono_ms && master->redis_restart_mono_ms <= now_mono_ms) {
+        master->redis_restart_mono_ms = 0;
+        buf_done(&master->why);
+        if (redis_child_start(&master->redis, &master->why) != ERR_OK) {
+            LOG(ERROR, PROC, "redis-not-started", "why=%s", LOG_BYTES(buf_view(&master->why)));
+            redis_child_reap(&master->redis);
+            master->redis_restart_mono_ms = now_mono_ms + 1000;
+        }
+    }
+    if (master->state == MASTER_STARTING && (all_ready(master) || in_state_ms > READY_WAIT_MS)) {
+        write_ports(master);
+        set_state(master, MASTER_RUNNING);
+    }
+    int64_t patience_ms = master->config->drain_s * 1000 + DRAIN_GRACE_MS;
+    if (master->state >= MASTER_DRAINING && in_state_ms > patience_ms && !master->killed) {
+        LOG(ERROR, PROC, "children-killed", "running=%u", running(master, false));
+        master->killed = true;
+        signal_children(master, SIGKILL, false);
+    }
+    if (master->state == MASTER_DRAINING && running(master, true) == 0) {
+        set_state(master, MASTER_CLOSING);
+        signal_children(master, SIGTERM, false);
+    }
+}
+
+static void on_end_signal(struct master *master)
+{
+    if (master->state < MASTER_DRAINING) {
+        datadir_remove(&master->dir, "ports");
+        set_state(master, MASTER_DRAINING);
+        signal_children(master, SIGTERM, true);
+    } else {
+        LOG(WARN, PROC, "drain-cut", "why=second-signal");
+        signal_children(master, SIGKILL, true);
+    }
+}
+
+static void read_signals(struct master *master)
+{
+    struct signalfd_siginfo signal;
+    while (read(master->signal_fd, &signal, sizeof signal) == sizeof signal) {
+        if (signal.ssi_signo == SIGTERM || signal.ssi_signo == SIGINT)
+            on_end_signal(master);
+        else if (signal.ssi_signo == SIGHUP)
+            LOG(WARN, PROC, "reload-unsupported", "hint=restart");
+    }
+    reap(master);
+}
+
+static void on_redis_ended(struct master *master)
+{
+    redis_child_reap(&master->redis);
+    LOG(ERROR, PROC, "redis-died", "hint=see-redis.log");
+    master->redis_restart_mono_ms = clock_mono_ms();
+}
+
+static void run(struct master *master)
+{
+    master->since_mono_ms = clock_mono_ms();
+    for (unsigned i = 0; i < master->child_count; i++)
+        start_child(master, &master->children[i]);
+    while (master->state != MASTER_CLOSING || running(master, false)) {
+        struct pollfd fds[] = {{.fd = master->signal_fd, .events = POLLIN},
+                               {.fd = master->redis.pidfd, .events = POLLIN}};
+        bool quiet = master->state == MASTER_RUNNING && !master->redis_restart_mono_ms &&
+                     running(master, false) == master->child_count;
+        poll(fds, 2, quiet ? 1000 : TICK_MS);
+        if (fds[1].revents && master->redis.pidfd >= 0)
+            on_redis_ended(master);
+        read_signals(master);
+        tick(master);
+        log_flush(clock_mono_ms());
+    }
+}
+
+int master_run(const struct config *config)
+{
+    struct master master = {.config = config, .dir = {.fd = -1, .lock_fd = -1}};
+    enum log_level level = LOG_LEVEL_INFO;
+    if (log_level_parse(config->log_level, &level) != ERR_OK)
+        return 1;
+    log_init("master", level);
+    enum err e = prepare(&master);
+    if (e != ERR_OK) {
+        struct bytes why = buf_view(&master.why);
+        fprintf(stderr, "nanopushd: %.*s\n", why.len ? (int)why.len : (int)strlen(err_text(e)),
+                why.len ? (const char *)why.p : err_text(e));
+        if (master.redis_embedded)
+            redis_child_stop(&master.redis);
+        return 1;
+    }
+    master.child_count = master.setup.worker_count + 1;
+    master.children = mem_new(master.child_count * sizeof *master.children);
+    for (unsigned i = 0; i < master.child_count; i++)
+        master.children[i].slot = i;
+    run(&master);
+    if (master.redis_embedded)
+        redis_child_stop(&master.redis);
+    datadir_remove(&master.dir, "admin.sock");
+    datadir_close(&master.dir);
+    secret_free(master.setup.secret);
+    SSL_CTX_free(master.setup.device_tls);
+    SSL_CTX_free(master.setup.portal_tls);
+    metrics_page_free(master.setup.page);
+    free(master.children);
+    buf_done(&master.why);
+    LOG(INFO, PROC, "ended");
+    return 0;
+}

@@ -1,0 +1,250 @@
+#include "proc/worker.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "core/log.h"
+#include "device/server.h"
+#include "domain/registry.h"
+#include "domain/router.h"
+#include "domain/watch.h"
+#include "net/listener.h"
+#include "portal/services.h"
+
+#define LOG_FLUSH_MS  1000
+#define DRAIN_POLL_MS 20
+#define LAST_TURNS_MS 20
+
+static const struct rpc_service portal_services[] = {
+    {challenge_service}, {enrolment_service}, {user_service}, {event_service}};
+
+struct worker {
+    const struct child_setup *setup;
+    unsigned number;
+    struct loop *loop;
+    struct domain domain;
+    struct device_server *devices;
+    struct rpc_server *portals;
+    struct portal_surroundings surroundings;
+    struct listener *device_listener, *portal_listener;
+    struct child_end end;
+    struct timer log_flush, drain;
+    int64_t drain_until_mono_ms; /* 0: not draining */
+    bool aborted;
+};
+
+/* ---- wiring: news that the router brings, and a new inbox ---- */
+
+static void deliver(enum hint_kind kind, const char *device_id, uint64_t connection, const char *challenge_id,
+                    struct bytes frame, void *arg)
+{
+    struct worker *worker = arg;
+    device_server_deliver(worker->devices, kind, device_id, connection, challenge_id, frame);
+}
+
+static void taken(const char *device_id, uint64_t connection, void *arg)
+{
+    struct worker *worker = arg;
+    device_server_taken(worker->devices, device_id, connection);
+}
+
+static void changed(const char *id, void *arg)
+{
+    struct worker *worker = arg;
+    watches_changed(worker->domain.watches, id);
+}
+
+static const struct router_sinks sinks = {.deliver = deliver, .taken = taken, .changed = changed};
+
+static void on_hint(const Record__Hint *hint, void *arg)
+{
+    struct worker *worker = arg;
+    router_on_hint(worker->domain.router, hint);
+}
+
+static void on_inbox(void *arg)
+{
+    struct worker *worker = arg;
+    metrics_slot_set_ready(worker->setup->page, worker->number - 1, true, clock_unix_ms());
+    device_server_renew(worker->devices);
+    watches_renew(worker->domain.watches);
+}
+
+static const struct store_events store_events = {.on_hint = on_hint, .on_inbox = on_inbox};
+
+/* ---- connections ---- */
+
+static void on_device(int fd, const struct address *peer, void *arg)
+{
+    struct worker *worker = arg;
+    (void)peer;
+    device_server_accept(worker->devices, fd);
+}
+
+static void on_portal(int fd, const struct address *peer, void *arg)
+{
+    struct worker *worker = arg;
+    (void)peer;
+    rpc_server_accept(worker->portals, fd);
+}
+
+static void on_pressure(void *arg)
+{
+    (void)arg;
+    METRIC_ADD(ACCEPT_PAUSES, 1);
+    LOG(WARN, PROC, "accept-paused", "why=descriptors");
+}
+
+static const struct listener_handlers device_handlers = {.on_accept = on_device, .on_pressure = on_pressure};
+static const struct listener_handlers portal_handlers = {.on_accept = on_portal, .on_pressure = on_pressure};
+
+static void on_device_closed(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->device_listener)
+        listener_release(worker->device_listener);
+}
+
+static void on_portal_closed(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->portal_listener)
+        listener_release(worker->portal_listener);
+}
+
+/* ---- the end ---- */
+
+static void on_drain_poll(void *arg)
+{
+    struct worker *worker = arg;
+    if (device_server_connections(worker->devices) + rpc_server_connections(worker->portals) == 0) {
+        loop_stop(worker->loop);
+        return;
+    }
+    if (clock_mono_ms() >= worker->drain_until_mono_ms && !worker->aborted) {
+        LOG(WARN, PROC, "drain-cut", "devices=%zu portals=%zu", device_server_connections(worker->devices),
+            rpc_server_connections(worker->portals));
+        worker->aborted = true;
+        device_server_abort(worker->devices);
+        rpc_server_abort(worker->portals);
+    }
+    timer_start(&worker->drain, DRAIN_POLL_MS);
+}
+
+static void on_end(void *arg)
+{
+    struct worker *worker = arg;
+    unsigned drain_ms = (unsigned)worker->setup->config->drain_s * 1000;
+    metrics_slot_set_ready(worker->setup->page, worker->number - 1, false, clock_unix_ms());
+    listener_free(worker->device_listener);
+    listener_free(worker->portal_listener);
+    worker->device_listener = worker->portal_listener = NULL;
+    worker->drain_until_mono_ms = clock_mono_ms() + drain_ms;
+    rpc_server_drain(worker->portals);
+    device_server_drain(worker->devices, drain_ms);
+    on_drain_poll(worker);
+}
+
+static void on_log_flush(void *arg)
+{
+    struct worker *worker = arg;
+    log_flush(clock_mono_ms());
+    timer_start(&worker->log_flush, LOG_FLUSH_MS);
+}
+
+/* ---- life ---- */
+
+static enum err start(struct worker *worker)
+{
+    const struct child_setup *setup = worker->setup;
+    const struct config *config = setup->config;
+    struct domain *domain = &worker->domain;
+    const struct store_options store = {
+        .redis = setup->redis, .timeout_ms = (unsigned)config->store_timeout_ms, .slot = worker->number};
+    struct device_options device = {
+        .heartbeat_ms = (unsigned)config->heartbeat_s * 1000,
+        .hello_timeout_ms = (unsigned)config->hello_timeout_ms,
+        .handshake_timeout_ms = (unsigned)config->handshake_timeout_ms,
+    };
+    const struct rpc_options rpc = {
+        .tls = setup->portal_tls,
+        .body_max = (size_t)config->request_max_bytes,
+        .worker = worker->number,
+        .handshake_ms = (unsigned)config->handshake_timeout_ms,
+    };
+    const struct listener_options accepting = {.connections_max = (size_t)config->connections_max};
+
+    domain->loop = worker->loop;
+    domain->secret = setup->secret;
+    domain->devices_max = (unsigned)config->devices_per_user_max;
+    TRY(store_open(worker->loop, setup->secret, &store, &store_events, worker, &domain->store));
+    domain->router = router_new(domain->store, &sinks, worker);
+    domain->watches = watches_new(domain);
+    domain->registry = registry_new(domain);
+
+    for (size_t i = 0; i < SHA256_BYTES; i++)
+        device.trust_anchor[i] = worker->surroundings.trust_anchor[i] = setup->trust_anchor[i];
+    worker->surroundings.device_address = setup->device_address;
+    worker->surroundings.server_name = config->server_names.at[0];
+    worker->devices = device_server_new(domain, setup->device_tls, &device, on_device_closed, worker);
+    worker->portals = rpc_server_new(&rpc, portal_services, sizeof portal_services / sizeof *portal_services,
+                                     domain, &worker->surroundings, on_portal_closed, worker);
+    worker->device_listener =
+        listener_new(worker->loop, setup->device_fd, &accepting, &device_handlers, worker);
+    worker->portal_listener =
+        listener_new(worker->loop, setup->portal_fd, &accepting, &portal_handlers, worker);
+    if (!worker->devices || !worker->portals || !worker->device_listener || !worker->portal_listener)
+        return ERR_NOMEM;
+    timer_init(&worker->log_flush, worker->loop, on_log_flush, worker);
+    timer_init(&worker->drain, worker->loop, on_drain_poll, worker);
+    timer_start(&worker->log_flush, LOG_FLUSH_MS);
+    return child_end_watch(&worker->end, worker->loop, setup->lifeline_fd, on_end, worker);
+}
+
+static void on_last_turns(void *arg)
+{
+    struct worker *worker = arg;
+    loop_stop(worker->loop);
+}
+
+/* What operations are under way ends with the store; only then can go what they work on. */
+static void stop(struct worker *worker)
+{
+    struct domain *domain = &worker->domain;
+    child_end_done(&worker->end);
+    timer_cancel(&worker->log_flush);
+    timer_cancel(&worker->drain);
+    watches_free(domain->watches);
+    store_close(domain->store);
+    timer_init(&worker->drain, worker->loop, on_last_turns, worker);
+    timer_start(&worker->drain, LAST_TURNS_MS);
+    loop_run(worker->loop); /* what was deferred, and the store's last words */
+    registry_free(domain->registry);
+    router_free(domain->router);
+    device_server_free(worker->devices);
+    rpc_server_free(worker->portals);
+    loop_free(worker->loop);
+}
+
+int worker_run(const struct child_setup *setup, unsigned number)
+{
+    struct worker worker = {.setup = setup, .number = number};
+    char name[24];
+    snprintf(name, sizeof name, "worker-%u", number);
+    enum log_level level = LOG_LEVEL_INFO;
+    if (log_level_parse(setup->config->log_level, &level) != ERR_OK)
+        return 1;
+    log_init(name, level);
+    metrics_use_slot(setup->page, number - 1);
+    worker.loop = loop_new();
+    enum err e = worker.loop ? start(&worker) : ERR_NOMEM;
+    if (e != ERR_OK) {
+        LOG(ERROR, PROC, "start-failed", "error=%s", err_name(e));
+        return 1;
+    }
+    LOG(INFO, PROC, "started");
+    loop_run(worker.loop);
+    stop(&worker);
+    LOG(INFO, PROC, "ended");
+    return 0;
+}
