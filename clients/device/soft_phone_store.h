@@ -1,0 +1,50 @@
+/**
+ * The soft phone's state directory; see soft_phone.h for its files. Each file is replaced as a whole or not
+ * at all.
+ */
+#ifndef NANOPUSH_DEVICE_SOFT_PHONE_STORE_H
+#define NANOPUSH_DEVICE_SOFT_PHONE_STORE_H
+
+#include "nanopush_device.h"
+
+struct soft_phone_store {
+    int dir_fd;
+    char enrolment_id[NP_ID_SIZE];
+    char organisation[NP_ID_SIZE];
+    char user[NP_USER_SIZE];
+    char device_id[NP_ID_SIZE]; /* empty until the broker has answered the enrolment */
+    uint32_t generation;
+    char host[NP_HOST_SIZE];
+    uint16_t port;
+    char server_name[NP_HOST_SIZE];
+    uint8_t pins[NP_PINS_MAX][NP_PIN_BYTES];
+    size_t pin_count;
+    struct np_key *possession;
+    struct np_key *user_verification; /* NULL without a passcode */
+    enum np_error error;              /* both after a function returned false */
+    const char *why;                  /* static */
+};
+
+/** Open and lock the directory; @p create it where it is missing. @return false, with s->why, on failure. */
+bool soft_phone_store_open(const char *state_dir, bool create, struct soft_phone_store *s);
+
+/** Close, unlock, free the keys. Also after a failed open. */
+void soft_phone_store_close(struct soft_phone_store *s);
+
+/** Read account and keys. @return false with s->why; true with an empty enrolment_id where nothing is stored
+ * yet. */
+bool soft_phone_store_load(struct soft_phone_store *s, const char *passcode);
+
+/** Store the account as it is in @p s. @return false with s->why. */
+bool soft_phone_store_save_account(struct soft_phone_store *s);
+
+/** Make two new keys and store them. @return false with s->why. */
+bool soft_phone_store_make_keys(struct soft_phone_store *s, const char *passcode);
+
+/** The account as the library wants it; @p s must outlive it. @return false with s->why. */
+bool soft_phone_store_account(struct soft_phone_store *s, struct np_account **ret);
+
+/** Store which challenges have alerted. @return false with s->why. */
+bool soft_phone_store_save_alerted(struct soft_phone_store *s, const struct np_account *account);
+
+#endif
