@@ -1,0 +1,148 @@
+# nanopush: `make demo` runs the main job, `make test` passes the tests; both install what is missing (Debian packages,
+# and npm's for the tests). `make help` lists the rest. BUILD is where everything goes that is made.
+
+VERSION  := 0.1.0
+BUILD    ?= build
+SANITIZE ?=
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wformat=2
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+OPTIMISE := -O2 -D_FORTIFY_SOURCE=2
+ifneq ($(SANITIZE),)
+OPTIMISE := -O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined
+LDFLAGS  += -fsanitize=$(SANITIZE)
+endif
+CFLAGS   ?= -g
+override CFLAGS += -std=c11 -D_GNU_SOURCE -DNANOPUSH_VERSION='"$(VERSION)"' $(WARNINGS) $(HARDEN) $(OPTIMISE)
+CPPFLAGS += -Ibroker -Iclients -I$(BUILD)/gen
+LDFLAGS  += -pie -Wl,-z,relro,-z,now
+LDLIBS_BROKER := -lhiredis -lhttp_parser -levent_core -lconfig -lqrencode -ljansson -lprotobuf-c -lssl -lcrypto
+LDLIBS_CLI    := -lcurl -lqrencode -lhttp_parser -levent_core -ljansson -lprotobuf-c -lssl -lcrypto
+
+# ---- what is generated ----
+PROTOS      := $(wildcard proto/nanopush/v1/*.proto)
+PROTO_GEN   := $(PROTOS:proto/%.proto=$(BUILD)/gen/%.pb-c.c) $(BUILD)/gen/google/protobuf/timestamp.pb-c.c \
+               $(BUILD)/gen/google/protobuf/duration.pb-c.c
+RECORD_GEN  := $(BUILD)/gen/store/record.pb-c.c
+SCRIPT_GEN  := $(BUILD)/gen/store/scripts.c
+GENERATED   := $(PROTO_GEN) $(RECORD_GEN) $(SCRIPT_GEN)
+PROTO_OBJ   := $(PROTO_GEN:.c=.o)
+
+# ---- what is compiled ----
+BROKER_SRC  := $(filter-out broker/proc/main.c,$(wildcard broker/*/*.c))
+BROKER_OBJ  := $(BROKER_SRC:%.c=$(BUILD)/%.o) $(RECORD_GEN:.c=.o) $(SCRIPT_GEN:.c=.o)
+DEVICE_SRC  := $(filter-out clients/device/example.c,$(wildcard clients/device/*.c))
+CLI_SRC     := $(filter-out clients/cli/main.c,$(wildcard clients/cli/*.c))
+UNIT_SRC    := $(wildcard tests/unit/test_*.c)
+UNIT        := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
+FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
+
+.PHONY: all help deps test-deps demo test asan fuzz quick check lint includes format clean
+all: $(BUILD)/nanopushd $(BUILD)/nanopush $(BUILD)/device-example
+
+help:
+	@echo 'make demo    one login approved, end to end (AUTO=1: answers by itself)'
+	@echo 'make test    all tests'
+	@echo 'make asan    all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make fuzz    every fuzz target for SECONDS seconds (default 20)'
+	@echo 'make check   format, warnings, include directions and unit tests: before each commit'
+	@echo 'make format  lay out the C files'
+	@echo 'make all     build/nanopushd and build/nanopush'
+
+deps:
+	@deploy/deps.sh build
+test-deps: deps
+	@deploy/deps.sh test
+
+demo: deps
+	@$(MAKE) --no-print-directory -s all
+	@BUILD='$(BUILD)' deploy/demo/demo.sh
+
+test: test-deps
+	@$(MAKE) --no-print-directory -s all unit
+	@BUILD='$(BUILD)' tests/run.sh
+
+asan: test-deps
+	@$(MAKE) --no-print-directory -s BUILD=build/asan SANITIZE=address,undefined all unit
+	@BUILD=build/asan NANOPUSH_SLOW=1 tests/run.sh
+
+fuzz: deps
+	@$(MAKE) --no-print-directory -s BUILD=build/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
+	@tests/fuzz/run.sh build/fuzz $(or $(SECONDS),20)
+
+check: lint
+	@$(MAKE) --no-print-directory -s all unit
+	@BUILD='$(BUILD)' tests/run.sh unit
+
+lint: includes
+	@clang-format --dry-run --Werror $(C_FILES)
+
+includes:
+	@tests/include_directions.sh
+
+format:
+	@clang-format -i $(C_FILES)
+
+clean:
+	rm -rf build
+
+# ---- rules ----
+.PHONY: unit fuzz-targets
+unit: $(UNIT)
+fuzz-targets: $(FUZZ)
+
+$(BUILD)/libbroker.a: $(BROKER_OBJ) $(PROTO_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(BUILD)/libnanopush-device.a: $(DEVICE_SRC:%.c=$(BUILD)/%.o) $(PROTO_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(BUILD)/libcli.a: $(CLI_SRC:%.c=$(BUILD)/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/nanopushd: $(BUILD)/broker/proc/main.o $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
+$(BUILD)/nanopush: $(BUILD)/clients/cli/main.o $(BUILD)/libcli.a $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_CLI)
+$(BUILD)/device-example: $(BUILD)/clients/device/example.o $(BUILD)/libnanopush-device.a
+	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lssl -lcrypto
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcli.a $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lcurl $(LDLIBS_BROKER)
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS_BROKER)
+
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -DVECTOR_DIR='"proto/vectors"' -MMD -c -o $@ $<
+$(BROKER_SRC:%.c=$(BUILD)/%.o) $(BUILD)/broker/proc/main.o: | $(GENERATED)
+$(DEVICE_SRC:%.c=$(BUILD)/%.o) $(CLI_SRC:%.c=$(BUILD)/%.o) $(BUILD)/clients/cli/main.o $(BUILD)/clients/device/example.o: | $(GENERATED)
+$(UNIT:=.o) $(FUZZ:=.o): | $(GENERATED)
+.SECONDARY: $(UNIT:=.o) $(FUZZ:=.o)
+
+# protoc-c writes a .c and a .h for each .proto; imports are resolved by name below proto/ and the system's own.
+$(BUILD)/gen/nanopush/v1/%.pb-c.c: proto/nanopush/v1/%.proto
+	@mkdir -p $(BUILD)/gen
+	protoc-c -Iproto -I/usr/include --c_out=$(BUILD)/gen $<
+$(BUILD)/gen/google/protobuf/%.pb-c.c:
+	@mkdir -p $(BUILD)/gen
+	protoc-c -I/usr/include --c_out=$(BUILD)/gen google/protobuf/$*.proto
+$(RECORD_GEN): broker/store/record.proto
+	@mkdir -p $(BUILD)/gen
+	protoc-c -Ibroker --c_out=$(BUILD)/gen $<
+$(BUILD)/gen/store/moves.lua: broker/store/lua/moves.lua.in broker/store/challenge_state.def
+	@mkdir -p $(@D)
+	$(CC) -E -P -undef -Ibroker -x c $< -o $@
+$(SCRIPT_GEN): $(wildcard broker/store/lua/*.lua) broker/store/script.def broker/store/embed.sh $(BUILD)/gen/store/moves.lua
+	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua > $@.tmp
+	@mv $@.tmp $@
+
+-include $(shell find $(BUILD) -name '*.d' -not -path '$(BUILD)/asan/*' -not -path '$(BUILD)/fuzz/*' 2>/dev/null)

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Install what is missing to build (build) or to test (test), from Debian's packages. Quick when all is there, and
+# starts no service: the Redis server's program comes with redis-tools, under the name redis-check-rdb.
+# usage: deps.sh build|test
+set -eu
+
+missing=
+need_program() { # program, package
+  command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need_header() { # header below an include directory, package
+  for dir in /usr/include /usr/include/*-linux-gnu /usr/local/include; do
+    [ ! -e "$dir/$1" ] || return 0
+  done
+  missing="$missing $2"
+}
+need_version() { # package, the first version that is good enough
+  have=$(dpkg-query -W -f '${Version}' "$1" 2>/dev/null) || return 0
+  dpkg --compare-versions "$have" ge "$2" || missing="$missing $1"
+}
+
+need_program gcc gcc
+need_program ar binutils
+need_program protoc-c protobuf-c-compiler
+need_program protoc protobuf-compiler
+need_header stdlib.h libc6-dev
+need_header event2/event.h libevent-dev
+need_header hiredis/hiredis.h libhiredis-dev
+need_header openssl/ssl.h libssl-dev
+need_header protobuf-c/protobuf-c.h libprotobuf-c-dev
+need_header google/protobuf/timestamp.proto libprotobuf-dev
+need_header jansson.h libjansson-dev
+need_header http_parser.h libhttp-parser-dev
+need_header libconfig.h libconfig-dev
+need_header qrencode.h libqrencode-dev
+need_header curl/curl.h libcurl4-openssl-dev
+command -v redis-server >/dev/null 2>&1 || need_program redis-check-rdb redis-tools
+need_version libevent-core-2.1-7 2.1.12-stable-8+deb12u1
+
+if [ "${1:-}" = test ]; then
+  need_header cmocka.h libcmocka-dev
+  need_program node nodejs
+  need_program npm npm
+  need_program curl curl
+  need_program openssl openssl
+  need_program zbarimg zbar-tools
+  need_program rsvg-convert librsvg2-bin
+  need_program clang-format clang-format
+fi
+
+[ -n "$missing" ] || exit 0
+echo "Installing:$missing"
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null 2>&1 || { echo "These packages are missing, and there is no sudo: install them as root." >&2; exit 1; }
+  as_root=sudo
+fi
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -q >/dev/null
+# shellcheck disable=SC2086 # a list of packages
+$as_root apt-get install -y -q --no-install-recommends $missing >/dev/null

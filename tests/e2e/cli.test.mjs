@@ -1,0 +1,195 @@
+// One login with nothing but the project's own programs: nanopushd, and nanopush as administrator, portal and phone.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+
+import { Broker, eventually, NANOPUSHD, within } from "../integration/harness.mjs";
+import { login, Portal, unique } from "../integration/portal.mjs";
+
+const NANOPUSH = path.join(path.dirname(NANOPUSHD), "nanopush");
+const SANITIZER = /ERROR: AddressSanitizer|runtime error|LeakSanitizer/;
+const broker = new Broker({ workers: 2 });
+const inRoot = (name) => path.join(broker.root, name);
+const PORTAL = ["--credential", inRoot("credential"), "--pins", inRoot("pins")];
+
+before(async () => {
+  await broker.start();
+  writeFileSync(inRoot("passcode"), "1234\n", { mode: 0o600 });
+  await run("org", "add", "acme", "--name", "ACME GmbH");
+  await run("portal", "add", "nano", "--org", "acme", "--mode", "tap", "--scope", "challenge,enrol", "--credential", inRoot("credential"));
+});
+after(() => broker.stop());
+
+/** Start nanopush: its lines so far, its outcome as {status, stdout, stderr}. */
+function start(args, { input } = {}) {
+  const child = spawn(NANOPUSH, [...args, "--data", broker.dataDir], { stdio: ["pipe", "pipe", "pipe"] });
+  broker.onStop(() => child.kill("SIGKILL"));
+  const said = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (said[name] += text));
+  if (input !== undefined) child.stdin.end(input);
+  const ended = new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      assert.doesNotMatch(said.stderr, SANITIZER);
+      resolve({ status: code ?? signal, ...said });
+    });
+  });
+  ended.catch(() => {});
+  return {
+    child,
+    end: (ms = 20_000) => within(ms, `nanopush ${args.join(" ")} ends; it said ${JSON.stringify(said)}`, ended),
+    until: (pattern) => eventually(15_000, `${pattern} from nanopush ${args.join(" ")}: ${JSON.stringify(said)}`, () => pattern.exec(said.stdout)),
+    events: () => said.stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line)),
+  };
+}
+
+/** Run it to its end; it is to succeed. */
+async function run(...args) {
+  const { status, stdout, stderr } = await start(args, { input: "" }).end();
+  assert.equal(status, 0, `nanopush ${args.join(" ")}: ${stderr}`);
+  return stdout;
+}
+
+const phoneArgs = (state, ...more) => ["phone", "run", "--state", state, "--passcode-file", inRoot("passcode"), "--json", ...more];
+
+/** A user with a soft phone, whose keys the portal has pinned. */
+async function enrol() {
+  const user = unique("user");
+  const state = inRoot(`phone-${user}`);
+  const { id, uri } = JSON.parse(await run("enrol", "create", user, ...PORTAL, "--json"));
+  assert.match(uri, /#s=[A-Za-z0-9_-]{22}$/);
+  const watching = start(["enrol", "watch", id, ...PORTAL]);
+  await run("phone", "enrol", uri, "--state", state, "--passcode-file", inRoot("passcode"), "--name", "Soft");
+  assert.equal((await watching.end()).status, 0);
+  return { user, state };
+}
+
+async function ask(user, ...more) {
+  const asking = start(["challenge", "create", user, ...PORTAL, "--application", "Payroll", "--address", "192.0.2.7", "--watch", ...more]);
+  return asking.end();
+}
+
+describe("the login of the user guide", () => {
+  test("every file that holds a secret is the owner's alone", async () => {
+    const { state } = await enrol();
+    for (const file of [inRoot("credential"), inRoot("pins"), path.join(state, "possession.pem"), path.join(state, "user-verification.pem")])
+      assert.equal((statSync(file).mode & 0o777).toString(8), "600", file);
+    assert.match(readFileSync(path.join(state, "user-verification.pem"), "utf8"), /ENCRYPTED/);
+  });
+
+  for (const [answer, status, word] of [["approve", 0, /approved/i], ["deny", 10, /denied|no/i], ["not-me", 11, /not me|reported/i]])
+    test(`${answer}: the portal's command ends with ${status}`, async () => {
+      const { user, state } = await enrol();
+      const phone = start(phoneArgs(state, "--answer", answer, "--once"));
+      await phone.until(/"welcome"/);
+      const outcome = await ask(user);
+      assert.equal(outcome.status, status, outcome.stdout + outcome.stderr);
+      assert.match(outcome.stdout, word);
+      assert.equal((await phone.end()).status, 0);
+      const events = phone.events();
+      assert.deepEqual(
+        events.map(({ event }) => event).filter((event) => ["welcome", "challenge", "answered", "resolved"].includes(event)),
+        ["welcome", "challenge", "answered", "resolved"],
+      );
+    });
+
+  test("asked by a person: the phone waits for a line", async () => {
+    const { user, state } = await enrol();
+    const phone = start(phoneArgs(state, "--answer", "ask", "--once"));
+    await phone.until(/"welcome"/);
+    const asking = ask(user);
+    await phone.until(/"challenge"/);
+    phone.child.stdin.write("approve\n");
+    assert.equal((await asking).status, 0);
+    assert.equal((await phone.end()).status, 0);
+  });
+
+  test("a phone that is started after the question finds it", async () => {
+    const { user, state } = await enrol();
+    const asking = ask(user);
+    const phone = start(phoneArgs(state, "--answer", "approve", "--once"));
+    assert.equal((await asking).status, 0);
+    await phone.end();
+  });
+
+  test("a phone that is killed and started again alerts once", async () => {
+    const { user, state } = await enrol();
+    const first = start(phoneArgs(state, "--answer", "ignore"));
+    await first.until(/"welcome"/);
+    const asking = ask(user);
+    await first.until(/"challenge"/);
+    first.child.kill("SIGKILL");
+    await first.end();
+    const second = start(phoneArgs(state, "--answer", "approve", "--once"));
+    assert.equal((await asking).status, 0);
+    await second.end();
+    const alerts = [first, second].map((phone) => phone.events().find(({ event }) => event === "challenge").alert);
+    assert.deepEqual(alerts, [true, false]);
+  });
+
+  test("cancelled by the portal: both are told", async () => {
+    const { user, state } = await enrol();
+    const phone = start(phoneArgs(state, "--answer", "ignore", "--once"));
+    await phone.until(/"welcome"/);
+    const { id } = JSON.parse(await run("challenge", "create", user, ...PORTAL, "--json"));
+    await phone.until(/"challenge"/);
+    const watching = start(["challenge", "watch", id, ...PORTAL]);
+    await watching.until(/./);
+    await run("challenge", "cancel", id, "--credential", inRoot("credential"));
+    assert.equal((await watching.end()).status, 13);
+    await phone.end();
+  });
+});
+
+describe("what does not hold", () => {
+  test("an approval by a phone whose keys are not pinned: 20", async () => {
+    const { user, state } = await enrol();
+    const pins = JSON.parse(readFileSync(inRoot("pins"), "utf8"));
+    const { user: other } = await enrol();
+    const swapped = JSON.parse(readFileSync(inRoot("pins"), "utf8"));
+    swapped.users[user].devices = swapped.users[other].devices;
+    writeFileSync(inRoot("pins"), JSON.stringify(swapped), { mode: 0o600 });
+    const phone = start(phoneArgs(state, "--answer", "approve", "--once"));
+    const outcome = await ask(user);
+    assert.equal(outcome.status, 20, outcome.stdout + outcome.stderr);
+    await phone.end();
+    const restored = JSON.parse(readFileSync(inRoot("pins"), "utf8"));
+    restored.users[user] = pins.users[user];
+    writeFileSync(inRoot("pins"), JSON.stringify(restored), { mode: 0o600 });
+  });
+
+  test("a wrong passcode does not approve", async () => {
+    const { state } = await enrol();
+    writeFileSync(inRoot("wrong"), "4321\n", { mode: 0o600 });
+    const phone = start(["phone", "run", "--state", state, "--passcode-file", inRoot("wrong"), "--json", "--max-seconds", "5"]);
+    assert.equal((await phone.end()).status, 1);
+  });
+
+  test("a wrong credential, an unknown user, a wrong command line", async () => {
+    writeFileSync(inRoot("bad"), `nano.${"A".repeat(43)}\n`, { mode: 0o600 });
+    const wrong = await start(["challenge", "create", "ada", "--credential", inRoot("bad")], { input: "" }).end();
+    assert.equal(wrong.status, 1);
+    assert.match(wrong.stderr, /unauthenticated/);
+    const unknown = await start(["challenge", "create", "nobody", ...PORTAL], { input: "" }).end();
+    assert.equal(unknown.status, 1);
+    assert.match(unknown.stderr, /not_found/);
+    const usage = await start(["challenge", "crate", "ada"], { input: "" }).end();
+    assert.equal(usage.status, 2);
+    assert.match(usage.stderr, /challenge create/);
+  });
+});
+
+test("what is printed for a person: the QR code, the figures", async () => {
+  const shown = await run("enrol", "create", unique("user"), ...PORTAL, "--svg", inRoot("qr.svg"));
+  assert.match(shown, /[▀▄█]/);
+  assert.match(shown, /nanopush:\/\/enrol\?v=1&/);
+  assert.match(readFileSync(inRoot("qr.svg"), "utf8"), /<svg/);
+  assert.match(await run("stats"), /challenges/);
+});
+
+test("beside it, the phone and portal of the integration tests work with the same broker", async () => {
+  assert.ok(existsSync(inRoot("credential")));
+  await login(await Portal.create(broker));
+});

@@ -1,0 +1,343 @@
+// A phone, written from proto/nanopush/v1/device.proto alone: an independent check of the broker, with raw access for
+// those that misbehave.
+import assert from "node:assert/strict";
+import { X509Certificate, generateKeyPairSync } from "node:crypto";
+import { isIP } from "node:net";
+import tls from "node:tls";
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+
+import { DisplaySchema, Mode, Platform, UserVerification } from "../../build/gen-js/nanopush/v1/common_pb.js";
+import { BrokerMessageSchema, Error_Code, PhoneMessageSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
+import {
+  displayHash, enrolInput, es256, helloInput, jwsInput, pointOf, proof, sha256, thumbprint,
+} from "../vectors/inputs.mjs";
+import { within } from "./harness.mjs";
+
+export const ALPN = "nanopush/1";
+export const PHONE_NAME = "Ada's phone";
+const FRAME_MAX_BYTES = 16384;
+const REPLY_MS = 10_000;
+
+/** The broker's Error message, as an exception. */
+export class DeviceError extends Error {
+  constructor(error) {
+    super(`${Error_Code[error.code]} ${error.subject}: ${error.text}`);
+    Object.assign(this, { code: Error_Code[error.code], subject: error.subject, text: error.text });
+  }
+}
+
+export function parseUri(text) {
+  const uri = new URL(text);
+  assert.equal(uri.protocol, "nanopush:");
+  const get = (name) => uri.searchParams.get(name);
+  const [, host, port] = /^(.*):(\d+)$/.exec(get("h"));
+  assert.equal(get("v"), "1");
+  return {
+    host: host.replace(/^\[(.*)\]$/, "$1"),
+    port: Number(port),
+    serverName: get("n"),
+    organisation: get("o"),
+    user: get("u"),
+    enrolmentId: get("e"),
+    token: Buffer.from(get("t"), "base64url"),
+    pin: Buffer.from(get("p"), "base64url"),
+    secret: uri.hash.startsWith("#s=") ? Buffer.from(uri.hash.slice(3), "base64url") : null,
+  };
+}
+
+export function makeKey() {
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const jwk = publicKey.export({ format: "jwk" });
+  return { privateKey, jwk, point: pointOf(jwk), thumbprint: thumbprint(jwk) };
+}
+
+const varint = (n) => {
+  const out = [];
+  for (; n >= 0x80; n = Math.floor(n / 0x80)) out.push((n % 0x80) | 0x80);
+  return Buffer.from([...out, n]);
+};
+
+export const frame = (payload) => Buffer.concat([varint(payload.length), payload]);
+
+/** First frame of the bytes: {payload, rest}, or null while it is not whole. */
+function takeFrame(bytes) {
+  let length = 0;
+  for (let at = 0; at < Math.min(bytes.length, 3); at++) {
+    length += (bytes[at] & 0x7f) * 2 ** (7 * at);
+    if (bytes[at] & 0x80) continue;
+    assert.ok(at === 0 || bytes[at] !== 0, "the length is in its shortest form");
+    assert.ok(length <= FRAME_MAX_BYTES, "the frame is within its limit");
+    const end = at + 1 + length;
+    return bytes.length < end ? null : { payload: bytes.subarray(at + 1, end), rest: bytes.subarray(end) };
+  }
+  assert.ok(bytes.length < 3, "the length has at most three bytes");
+  return null;
+}
+
+// The phone knows no certificate, only the pin of the one that must have issued the broker's.
+function checkChain(socket, { serverName, pin }) {
+  const peer = socket.getPeerCertificate(true);
+  const leaf = new X509Certificate(peer.raw);
+  assert.ok(peer.issuerCertificate, "the issuing CA's certificate was sent");
+  const ca = new X509Certificate(peer.issuerCertificate.raw);
+  assert.deepEqual(sha256(ca.publicKey.export({ type: "spki", format: "der" })), Buffer.from(pin), "the CA is the pinned one");
+  assert.ok(ca.ca && leaf.checkIssued(ca) && leaf.verify(ca.publicKey), "the pinned CA issued the certificate");
+  assert.ok(isIP(serverName) ? leaf.checkIP(serverName) : leaf.checkHost(serverName), "the certificate bears the name");
+  const now = Date.now();
+  assert.ok(Date.parse(leaf.validFrom) <= now && now < Date.parse(leaf.validTo), "the certificate is valid now");
+}
+
+export class Connection {
+  #waiting = [];
+  #input = Buffer.alloc(0);
+
+  /** Handshake, and check what the other side is. TLS options may be overridden. */
+  static async open({ host, port, serverName, pin }, options = {}) {
+    const socket = tls.connect({
+      host: host === "localhost" ? "127.0.0.1" : host, // not what a resolver makes of it, which may be ::1
+      port,
+      servername: isIP(serverName) ? undefined : serverName,
+      ALPNProtocols: [ALPN],
+      minVersion: "TLSv1.3",
+      rejectUnauthorized: false, // checkChain() does it, by the pin
+      ...options,
+    });
+    socket.setNoDelay(true);
+    await within(REPLY_MS, "TLS handshake", new Promise((resolve, reject) => {
+      socket.once("secureConnect", resolve);
+      socket.once("error", reject);
+      socket.once("close", () => reject(new Error("closed during the handshake")));
+    }));
+    try {
+      assert.equal(socket.alpnProtocol, ALPN);
+      assert.equal(socket.getProtocol(), "TLSv1.3");
+      checkChain(socket, { serverName, pin });
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+    return new Connection(socket);
+  }
+
+  constructor(socket) {
+    this.socket = socket;
+    this.messages = [];
+    this.isClosed = false;
+    this.cb = socket.exportKeyingMaterial(32, "EXPORTER-nanopush-v1", Buffer.alloc(0));
+    this.closed = new Promise((resolve) => socket.once("close", resolve)).then(() => {
+      this.isClosed = true;
+      this.#wake();
+    });
+    socket.on("error", (error) => (this.error = error));
+    socket.on("data", (bytes) => this.#receive(bytes));
+  }
+
+  #receive(bytes) {
+    this.#input = Buffer.concat([this.#input, bytes]);
+    for (let taken; (taken = takeFrame(this.#input)) !== null; this.#input = taken.rest)
+      this.messages.push(fromBinary(BrokerMessageSchema, taken.payload).message);
+    this.#wake();
+  }
+
+  #wake() {
+    for (const resume of this.#waiting.splice(0)) resume();
+  }
+
+  sendBytes(bytes) {
+    this.socket.write(bytes);
+  }
+
+  /** Send the message of that kind: "hello", "ack", ... */
+  send(kind, fields = {}) {
+    const message = create(PhoneMessageSchema, { message: { case: kind, value: fields } });
+    this.sendBytes(frame(toBinary(PhoneMessageSchema, message)));
+  }
+
+  /**
+   * The next message of that kind, now or later; others stay where they are. An Error that nobody asked for is thrown,
+   * and so is the end of the connection.
+   */
+  async next(kind, matches = () => true, ms = REPLY_MS) {
+    const take = async () => {
+      for (;;) {
+        const at = this.messages.findIndex((message) => message.case === kind && matches(message.value));
+        if (at >= 0) return this.messages.splice(at, 1)[0].value;
+        const unasked = this.messages.findIndex((message) => message.case === "error");
+        if (kind !== "error" && unasked >= 0) throw new DeviceError(this.messages.splice(unasked, 1)[0].value);
+        if (this.isClosed) throw new Error(`closed while waiting for ${kind}: ${this.error?.message ?? "orderly"}`);
+        await new Promise((resolve) => this.#waiting.push(resolve));
+      }
+    };
+    return within(ms, `${kind} from the broker`, take());
+  }
+
+  /** The broker's Error, as its code's name and its subject. */
+  async nextError(ms) {
+    const { code, subject } = await this.next("error", undefined, ms);
+    return { code: Error_Code[code], subject };
+  }
+
+  /** Wait for a Pong: what was sent before has been handled by then. */
+  async ping() {
+    this.send("ping");
+    return this.next("pong");
+  }
+
+  /** Resolves when the broker has closed. */
+  untilClosed(ms = REPLY_MS) {
+    return within(ms, "the broker closes the connection", this.closed);
+  }
+
+  close() {
+    this.socket.end();
+  }
+
+  /** Cut without a word, as a phone that loses its network and power. */
+  destroy() {
+    this.socket.destroy();
+  }
+}
+
+const MODE_TEXT = { [Mode.TAP]: "tap", [Mode.CHOOSE]: "choose", [Mode.CODE]: "code" };
+
+export class Phone {
+  constructor({ endpoint, organisation, user, possession, verification }) {
+    Object.assign(this, { endpoint, organisation, user, possession, verification });
+    this.generation = 1;
+    this.connections = new Set();
+  }
+
+  /** Fields of Enrol, signed for that connection; changes are signed too, unless they are signatures. */
+  static enrolFields(connection, uri, { possession, verification }, changes = {}) {
+    const parts = {
+      cb: connection.cb,
+      organisation: uri.organisation,
+      user: uri.user,
+      enrolmentId: uri.enrolmentId,
+      tp1: possession.thumbprint,
+      tp2: verification.thumbprint,
+    };
+    const signed = enrolInput(parts);
+    return {
+      organisation: uri.organisation,
+      enrolmentId: uri.enrolmentId,
+      token: uri.token,
+      possessionKey: possession.point,
+      userVerificationKey: verification.point,
+      possessionSignature: es256(possession.privateKey, signed),
+      userVerificationSignature: es256(verification.privateKey, signed),
+      proof: uri.secret ? proof(uri.secret, parts) : new Uint8Array(),
+      name: PHONE_NAME,
+      platform: Platform.OTHER,
+      ...changes,
+    };
+  }
+
+  /** Enrol as the URI says; the connection that it took is closed again. */
+  static async enrol(text, keys = { possession: makeKey(), verification: makeKey() }) {
+    return Phone.enrolBy(parseUri(text), keys);
+  }
+
+  static async enrolBy(uri, keys) {
+    const { host, port, serverName, pin, organisation, user } = uri;
+    const phone = new Phone({ endpoint: { host, port, serverName, pin }, organisation, user, ...keys });
+    const connection = await phone.open();
+    connection.send("enrol", Phone.enrolFields(connection, uri, keys));
+    const enrolled = await connection.next("enrolled");
+    assert.equal(enrolled.enrolmentId, uri.enrolmentId);
+    assert.equal(enrolled.organisation, organisation);
+    assert.equal(enrolled.user, user);
+    Object.assign(phone, { deviceId: enrolled.deviceId, generation: enrolled.generation });
+    connection.close();
+    return phone;
+  }
+
+  /** A connection on which nothing was said yet. */
+  async open(options) {
+    const connection = await Connection.open(this.endpoint, options);
+    this.connections.add(connection);
+    connection.closed.then(() => this.connections.delete(connection));
+    return connection;
+  }
+
+  /** Fields of Hello, signed for that connection. */
+  helloFields(connection, changes = {}) {
+    const fields = {
+      organisation: this.organisation,
+      deviceId: this.deviceId,
+      possessionKey: this.possession.point,
+      generation: this.generation,
+      trustAnchor: this.endpoint.pin,
+      capabilities: 0,
+      ...changes,
+    };
+    const signed = helloInput({ cb: connection.cb, ...fields });
+    return { ...fields, signature: changes.signature ?? es256(this.possession.privateKey, signed) };
+  }
+
+  /** Connect and say Hello: the connection, with what Welcome said as `welcome`. */
+  async connect() {
+    const connection = await this.open();
+    connection.send("hello", this.helloFields(connection));
+    connection.welcome = await connection.next("welcome");
+    assert.equal(connection.welcome.deviceId, this.deviceId);
+    return connection;
+  }
+
+  /** The next push, acknowledged; with the display parsed, as `shown`. */
+  async nextPush(connection, ms) {
+    const push = await connection.next("challenge", undefined, ms);
+    assert.equal(push.deviceId, this.deviceId);
+    connection.send("ack", { challengeId: push.challengeId, attempt: push.attempt });
+    return { ...push, shown: fromBinary(DisplaySchema, push.display) };
+  }
+
+  /** The compact JWS of a decision, with whatever is to be wrong about it. */
+  answer(push, decision, { claims = {}, header = {}, key } = {}) {
+    const approves = decision === "approve";
+    const verified = approves && push.userVerification !== UserVerification.NOT_ASKED;
+    const signer = key ?? (verified ? this.verification : this.possession);
+    const input = jwsInput(
+      {
+        alg: "ES256",
+        typ: approves ? "nanopush-approval+jwt" : "nanopush-refusal+jwt",
+        kid: signer.thumbprint,
+        ...header,
+      },
+      {
+        v: 1,
+        iss: this.deviceId,
+        org: this.organisation,
+        sub: this.user,
+        aud: push.portalId,
+        jti: push.challengeId,
+        nonce: Buffer.from(push.nonce).toString("base64url"),
+        decision,
+        mode: MODE_TEXT[push.mode],
+        display: displayHash(push.display),
+        gen: this.generation,
+        iat: Math.floor(Number(push.brokerUnixMs) / 1000),
+        exp: Number(push.expireUnixS),
+        ...claims,
+      },
+    );
+    return `${input}.${es256(signer.privateKey, Buffer.from(input)).toString("base64url")}`;
+  }
+
+  /** Send an answer and wait to be told how the challenge ended. */
+  async decide(connection, push, decision, changes) {
+    connection.send("answer", { challengeId: push.challengeId, jws: this.answer(push, decision, changes) });
+    return connection.next("resolved", ({ challengeId }) => challengeId === push.challengeId);
+  }
+
+  /** Send an answer that is to be refused: the broker's Error. */
+  async refusedAnswer(connection, push, decision, changes) {
+    connection.send("answer", { challengeId: push.challengeId, jws: this.answer(push, decision, changes) });
+    return connection.nextError();
+  }
+
+  hangUp() {
+    for (const connection of this.connections) connection.destroy();
+  }
+}

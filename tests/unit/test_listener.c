@@ -1,0 +1,229 @@
+/** Listening sockets, and accepting from them: limits, pauses, and running out of descriptors. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "net/listener.h"
+
+static struct loop *loop;
+static int listening;
+static struct address address; /* of listening */
+static int accepted[64];
+static size_t accepted_count;
+static unsigned pressure_count;
+
+static void on_accept(int fd, const struct address *peer, void *arg)
+{
+    assert_ptr_equal(arg, accepted);
+    assert_int_equal(peer->storage.ss_family, AF_INET);
+    assert_true(accepted_count < sizeof(accepted) / sizeof(*accepted));
+    accepted[accepted_count++] = fd;
+}
+
+static void on_pressure(void *arg)
+{
+    (void)arg;
+    pressure_count++;
+}
+
+static const struct listener_handlers handlers = {.on_accept = on_accept, .on_pressure = on_pressure};
+static const struct listener_options no_limit = {0};
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct address any;
+    struct buf why = {0};
+    accepted_count = pressure_count = 0;
+    loop = loop_new();
+    if (!loop || address_parse("127.0.0.1:0", &any) != ERR_OK ||
+        listener_open(&any, 64, &listening, &why) != ERR_OK)
+        return -1;
+    return address_of_socket(listening, &address) == ERR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < accepted_count; i++)
+        close(accepted[i]);
+    close(listening);
+    loop_free(loop);
+    return 0;
+}
+
+static void stop(void *arg)
+{
+    (void)arg;
+    loop_stop(loop);
+}
+
+static void run_for(unsigned ms)
+{
+    struct timer end;
+    timer_init(&end, loop, stop, NULL);
+    timer_start(&end, ms);
+    loop_run(loop);
+}
+
+static int connect_one(void)
+{
+    int fd = -1;
+    assert_int_equal(address_connect(&address, &fd), ERR_OK);
+    return fd;
+}
+
+static void accepted_sockets_are_nonblocking_closed_on_exec_and_without_delay(void **state)
+{
+    (void)state;
+    int on = 0;
+    socklen_t len = sizeof(on);
+    struct listener *l = listener_new(loop, listening, &no_limit, &handlers, accepted);
+    int client = connect_one();
+    run_for(5);
+    assert_int_equal(accepted_count, 1);
+    assert_true(fcntl(accepted[0], F_GETFL) & O_NONBLOCK);
+    assert_true(fcntl(accepted[0], F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(getsockopt(accepted[0], IPPROTO_TCP, TCP_NODELAY, &on, &len), 0);
+    assert_int_equal(on, 1);
+    assert_int_equal(listener_connections(l), 1);
+    close(client);
+    listener_free(l);
+}
+
+static void more_than_one_wake_up_of_connections_is_accepted(void **state)
+{
+    (void)state;
+    int clients[40];
+    struct listener *l = listener_new(loop, listening, &no_limit, &handlers, accepted);
+    for (size_t i = 0; i < 40; i++)
+        clients[i] = connect_one();
+    run_for(10);
+    assert_int_equal(accepted_count, 40);
+    for (size_t i = 0; i < 40; i++)
+        close(clients[i]);
+    listener_free(l);
+}
+
+static void accepting_stops_at_the_limit_and_goes_on_after_a_release(void **state)
+{
+    (void)state;
+    int clients[3];
+    struct listener *l =
+        listener_new(loop, listening, &(struct listener_options){.connections_max = 2}, &handlers, accepted);
+    for (size_t i = 0; i < 3; i++)
+        clients[i] = connect_one();
+    run_for(5);
+    assert_int_equal(accepted_count, 2);
+    listener_release(l);
+    run_for(5);
+    assert_int_equal(accepted_count, 3);
+    assert_int_equal(listener_connections(l), 2);
+    for (size_t i = 0; i < 3; i++)
+        close(clients[i]);
+    listener_free(l);
+}
+
+static void paused_listener_leaves_connections_waiting(void **state)
+{
+    (void)state;
+    struct listener *l = listener_new(loop, listening, &no_limit, &handlers, accepted);
+    listener_pause(l);
+    int client = connect_one();
+    run_for(5);
+    assert_int_equal(accepted_count, 0);
+    listener_resume(l);
+    run_for(5);
+    assert_int_equal(accepted_count, 1);
+    close(client);
+    listener_free(l);
+}
+
+static void running_out_of_descriptors_rests_and_recovers(void **state)
+{
+    (void)state;
+    struct rlimit old, tight;
+    struct listener *l = listener_new(loop, listening, &no_limit, &handlers, accepted);
+    int client = connect_one();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)client + 1, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    run_for(50);
+    assert_int_equal(accepted_count, 0);
+    assert_int_equal(pressure_count, 1); /* not once a turn */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    run_for(100);
+    assert_int_equal(accepted_count, 1);
+    close(client);
+    listener_free(l);
+}
+
+static void taken_address_is_told(void **state)
+{
+    (void)state;
+    struct buf why = {0};
+    int fd = 77;
+    assert_int_equal(listener_open(&address, 1, &fd, &why), ERR_EXISTS);
+    assert_int_equal(fd, 77);
+    assert_memory_equal(buf_view(&why).p, "cannot listen on 127.0.0.1:", 27);
+    buf_done(&why);
+}
+
+static void unix_socket_is_private_and_a_stale_one_is_replaced(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/nanopush-test-XXXXXX", text[96], path[64];
+    struct address a;
+    struct stat st;
+    struct buf why = {0};
+    int first = -1, second = -1;
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/socket", directory);
+    snprintf(text, sizeof(text), "unix:%s", path);
+    assert_int_equal(address_parse(text, &a), ERR_OK);
+    mode_t mask = umask(0);
+    assert_int_equal(listener_open(&a, 1, &first, &why), ERR_OK);
+    umask(mask);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(listener_open(&a, 1, &second, &why), ERR_EXISTS); /* somebody listens */
+    close(first);
+    assert_int_equal(listener_open(&a, 1, &second, &why), ERR_OK);
+    close(second);
+    unlink(path);
+    int file = open(path, O_CREAT | O_WRONLY, 0600); /* not a socket: it is not ours to remove */
+    close(file);
+    assert_int_equal(listener_open(&a, 1, &second, &why), ERR_EXISTS);
+    assert_int_equal(stat(path, &st), 0);
+    unlink(path);
+    rmdir(directory);
+    assert_int_equal(listener_open(&a, 1, &second, &why), ERR_IO);
+    buf_done(&why);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(accepted_sockets_are_nonblocking_closed_on_exec_and_without_delay),
+        TEST(more_than_one_wake_up_of_connections_is_accepted),
+        TEST(accepting_stops_at_the_limit_and_goes_on_after_a_release),
+        TEST(paused_listener_leaves_connections_waiting),
+        TEST(running_out_of_descriptors_rests_and_recovers),
+        TEST(taken_address_is_told),
+        TEST(unix_socket_is_private_and_a_stale_one_is_replaced),
+    };
+    return cmocka_run_group_tests_name("listener", tests, NULL, NULL);
+}
