@@ -421,7 +421,7 @@ static enum err answer_prepare(struct challenge_op *op, struct bytes jws)
     TRY(buf_append_byte(&op->jws, 0));
     enum err e = answer_open(bytes_make(op->jws.p + op->jws.head, jws.len), op->device, &op->answer);
     op->answer_is_open = e == ERR_OK;
-    return e == ERR_MALFORMED || e == ERR_TOO_BIG ? ERR_INVALID : e;
+    return e == ERR_MALFORMED || e == ERR_TOO_BIG || e == ERR_UNSUPPORTED ? ERR_INVALID : e;
 }
 
 struct challenge_op *challenge_answer(struct domain *domain, const Record__Device *device, const char *id,

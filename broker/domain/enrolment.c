@@ -179,6 +179,7 @@ static enum err complete(struct enrolment_op *op, const struct enrolment_view *v
     free(device->user);
     device->organisation = mem_copy_string(record->organisation);
     device->user = mem_copy_string(record->user);
+    device->enrol_unix_ms = view->now_unix_ms;
     op->enrolment = (Record__Enrolment *)store_record_copy(&record->base);
     return ERR_OK;
 }

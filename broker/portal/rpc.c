@@ -265,13 +265,21 @@ void rpc_finish(struct rpc_call *call)
 
 /* ---- in ---- */
 
+/* "challenge", "enrol", "admin": as portal add takes them. */
+static const char *scope_name(int scope)
+{
+    static const char *const names[] = {"", "challenge", "enrol", "admin"};
+    return (size_t)scope < sizeof names / sizeof *names ? names[scope] : "";
+}
+
 static void run(struct rpc_call *call)
 {
     struct bytes body = call->ex->body;
     ProtobufCMessage *request = NULL;
     struct json_problem problem = {{0}};
     if (!rpc_has_scope(call, call->method->scope)) {
-        rpc_fail(call, RPC_PERMISSION_DENIED, "this credential does not have the scope that the call needs");
+        rpc_fail(call, RPC_PERMISSION_DENIED, "the call needs scope %s, which this credential does not have",
+                 scope_name(call->method->scope));
         return;
     }
     if (!call->method->handler) {

@@ -47,6 +47,7 @@ static void reply_user(struct rpc_call *call, const char *name, const struct use
     Nanopush__V1__User user = NANOPUSH__V1__USER__INIT;
     Nanopush__V1__Mode modes[MODES_MAX];
     Nanopush__V1__Device *devices = mem_new((view->device_count + 1) * sizeof *devices);
+    Google__Protobuf__Timestamp *times = mem_new((view->device_count + 1) * sizeof *times);
     user.devices = mem_new((view->device_count + 1) * sizeof *user.devices);
     user.n_devices = view->device_count;
     for (size_t i = 0; i < view->device_count; i++) {
@@ -56,6 +57,8 @@ static void reply_user(struct rpc_call *call, const char *name, const struct use
         devices[i].name = record->name;
         devices[i].platform = (Nanopush__V1__Platform)record->platform;
         devices[i].generation = record->generation;
+        times[i] = snapshot_time(record->enrol_unix_ms);
+        devices[i].enrol_time = &times[i];
         devices[i].connected = view->devices[i].presence.inbox[0] != '\0';
         user.devices[i] = &devices[i];
     }
@@ -66,6 +69,7 @@ static void reply_user(struct rpc_call *call, const char *name, const struct use
     rpc_reply(call, &response.base);
     free(user.devices);
     free(devices);
+    free(times);
 }
 
 static void on_read(enum err e, const struct user_view *view, void *arg)

@@ -9,6 +9,7 @@
 #include "portal/services.h"
 
 #define LOG_FLUSH_MS  1000
+#define PROBE_MS      1000
 #define LAST_TURNS_MS 20
 
 static const struct rpc_service admin_services[] = {{admin_service}, {user_service}};
@@ -21,14 +22,38 @@ struct ops {
     struct rpc_server *admin;
     struct listener *admin_listener;
     struct child_end end;
-    struct timer timer;
+    struct timer log_flush, probe, last_turns;
+    bool redis_answers;
+    int64_t redis_since_unix_ms; /* since when it does or does not */
 };
 
 static bool redis_up(int64_t *since_unix_ms, void *arg)
 {
     struct ops *ops = arg;
-    *since_unix_ms = store_since_unix_ms(ops->domain.store);
-    return store_up(ops->domain.store);
+    *since_unix_ms = ops->redis_since_unix_ms;
+    return ops->redis_answers;
+}
+
+/* A Redis that hangs holds its connections: only an answer shows that it is there. */
+static void on_pong(enum err e, void *arg)
+{
+    struct ops *ops = arg;
+    bool answers = e == ERR_OK;
+    if (answers != ops->redis_answers) {
+        ops->redis_answers = answers;
+        ops->redis_since_unix_ms = clock_unix_ms();
+        if (answers)
+            LOG(INFO, OPS, "redis-answers");
+        else
+            LOG(ERROR, OPS, "redis-silent", "error=%s", err_name(e));
+    }
+    timer_start(&ops->probe, PROBE_MS);
+}
+
+static void on_probe_due(void *arg)
+{
+    struct ops *ops = arg;
+    store_ping(ops->domain.store, on_pong, ops);
 }
 
 static void on_admin(int fd, const struct address *peer, void *arg)
@@ -50,7 +75,7 @@ static void on_log_flush(void *arg)
 {
     struct ops *ops = arg;
     log_flush(clock_mono_ms());
-    timer_start(&ops->timer, LOG_FLUSH_MS);
+    timer_start(&ops->log_flush, LOG_FLUSH_MS);
 }
 
 static enum err start(struct ops *ops)
@@ -76,21 +101,25 @@ static enum err start(struct ops *ops)
     ops->admin_listener = listener_new(ops->loop, setup->admin_fd, &accepting, &admin_handlers, ops);
     if (!ops->stats || !ops->admin || !ops->admin_listener)
         return ERR_NOMEM;
-    timer_init(&ops->timer, ops->loop, on_log_flush, ops);
-    timer_start(&ops->timer, LOG_FLUSH_MS);
+    timer_init(&ops->log_flush, ops->loop, on_log_flush, ops);
+    timer_init(&ops->probe, ops->loop, on_probe_due, ops);
+    timer_init(&ops->last_turns, ops->loop, on_end, ops);
+    timer_start(&ops->log_flush, LOG_FLUSH_MS);
+    timer_start(&ops->probe, 0);
+    ops->redis_since_unix_ms = clock_unix_ms();
     return child_end_watch(&ops->end, ops->loop, setup->lifeline_fd, on_end, ops);
 }
 
 static void stop(struct ops *ops)
 {
     child_end_done(&ops->end);
-    timer_cancel(&ops->timer);
+    timer_cancel(&ops->log_flush);
     listener_free(ops->admin_listener);
     stats_port_stop(ops->stats);
     store_close(ops->domain.store);
+    timer_cancel(&ops->probe);
     rpc_server_abort(ops->admin);
-    timer_init(&ops->timer, ops->loop, on_end, ops);
-    timer_start(&ops->timer, LAST_TURNS_MS);
+    timer_start(&ops->last_turns, LAST_TURNS_MS);
     loop_run(ops->loop);
     registry_free(ops->domain.registry);
     stats_port_free(ops->stats);

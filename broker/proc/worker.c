@@ -13,6 +13,7 @@
 
 #define LOG_FLUSH_MS  1000
 #define DRAIN_POLL_MS 20
+#define GOODBYE_MS    1000 /* for what was said last to be read, however short the drain is */
 #define LAST_TURNS_MS 20
 
 static const struct rpc_service portal_services[] = {
@@ -139,7 +140,7 @@ static void on_end(void *arg)
     listener_free(worker->device_listener);
     listener_free(worker->portal_listener);
     worker->device_listener = worker->portal_listener = NULL;
-    worker->drain_until_mono_ms = clock_mono_ms() + drain_ms;
+    worker->drain_until_mono_ms = clock_mono_ms() + drain_ms + GOODBYE_MS;
     rpc_server_drain(worker->portals);
     device_server_drain(worker->devices, drain_ms);
     on_drain_poll(worker);

@@ -54,6 +54,31 @@ void store_close(struct store *store)
     free(store);
 }
 
+static void on_pong(enum err e, const redisReply *reply, void *arg)
+{
+    struct store_call *call = arg;
+    call->command = NULL;
+    if (e == ERR_OK && reply->type != REDIS_REPLY_STATUS) /* LOADING, BUSY: it does not do what is asked */
+        e = ERR_UNAVAILABLE;
+    call->on_reply(call, e, NULL);
+    call_free(call);
+}
+
+static void on_ping_done(struct store_call *call, enum err e, const redisReply *reply)
+{
+    (void)reply;
+    call->fn.done(e, call->arg);
+}
+
+struct store_call *store_ping(struct store *store, store_done_fn fn, void *arg)
+{
+    const struct bytes argv[] = {bytes_of("PING")};
+    struct store_call *call = call_new(store, SCRIPT_COUNT, "", on_ping_done, arg);
+    call->fn.done = fn;
+    call_send_command(call, 1, argv, on_pong);
+    return call;
+}
+
 bool store_up(const struct store *store)
 {
     return redis_conn_up(store->conn);

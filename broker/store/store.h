@@ -71,6 +71,9 @@ typedef void (*store_done_fn)(enum err e, void *arg);
 /** A deep copy of any record, freed with protobuf_c_message_free_unpacked() or its type's own. Never NULL. */
 ProtobufCMessage *store_record_copy(const ProtobufCMessage *record);
 
+/** Ask whether Redis answers at all; @p fn's error as every call's. */
+struct store_call *store_ping(struct store *store, store_done_fn fn, void *arg);
+
 /* ---- routing: who holds what ---- */
 
 /** Where a device hangs: connection @p connection of the worker that reads @p inbox. inbox "" means nowhere. */
