@@ -60,7 +60,7 @@ static void blank_unprintable(char *text, size_t len)
 }
 
 /* Format what fits into @p room characters, the last of which is kept for the line feed. */
-static size_t format_pairs(char *out, size_t room, const char *pairs, va_list args)
+static PRINTF(3, 0) size_t format_pairs(char *out, size_t room, const char *pairs, va_list args)
 {
     int wanted = vsnprintf(out, room, pairs, args);
     if (wanted < 0)

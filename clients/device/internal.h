@@ -230,7 +230,7 @@ void np_connection_plan_ping(struct np_connection *c, int64_t now_mono_ms);
 /* receive.c ------------------------------------------------------------------------------------------- */
 
 #define HEARTBEAT_MIN_MS 1000u
-#define HEARTBEAT_MAX_MS 1800000u
+#define HEARTBEAT_MAX_MS 3600000u
 
 /** Bytes of the broker, after TLS: calls back for each message; a broken one ends the connection. */
 void np_connection_receive(struct np_connection *c, const uint8_t *p, size_t len);

@@ -262,15 +262,25 @@ export class Broker {
     }
   }
 
+  /** Path of the admin socket by way of a descriptor: a socket's own has 107 bytes at most, a directory's may have more. */
+  async withAdminSocket(use) {
+    const directory = openSync(this.dataDir, "r");
+    try {
+      return await use(`/proc/self/fd/${directory}/admin.sock`);
+    } finally {
+      closeSync(directory);
+    }
+  }
+
   /** A unary call on the admin socket, in JSON. */
   async admin(method, request) {
-    const { status, body } = await exchange({
+    const { status, body } = await this.withAdminSocket((socketPath) => exchange({
       method: "POST",
-      socketPath: path.join(this.dataDir, "admin.sock"),
+      socketPath,
       path: `/nanopush.v1.${method}`,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(request),
-    });
+    }));
     const answer = JSON.parse(body);
     if (status !== 200) throw new RpcError(status, answer);
     return answer;

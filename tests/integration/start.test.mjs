@@ -109,6 +109,11 @@ describe("the first start", () => {
     await login(await Portal.create(broker));
   });
 
+  test("works in a directory whose name is longer than a socket's path may be", async (t) => {
+    const broker = await brokerFor(t, {}, `nanopush-${"deep-".repeat(25)}`).start();
+    await login(await Portal.create(broker));
+  });
+
   test("two brokers stand side by side", async (t) => {
     const [one, two] = [await brokerFor(t).start(), await brokerFor(t).start()];
     for (const broker of [one, two]) await login(await Portal.create(broker));

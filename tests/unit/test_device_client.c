@@ -8,14 +8,14 @@
 
 #include "device/internal.h"
 
-#define DEVICE    "308c80ad3891d49bda4e82cdab607a7f00112233445566778899"
-#define CHALLENGE "85ed4de19158b8dda5728bac865dcc1700112233445566778899"
+#define DEVICE    "308c80ad3891d49bda4e82cdab607a7f-00112233445566778899"
+#define CHALLENGE "85ed4de19158b8dda5728bac865dcc17-00112233445566778899"
 #define NOW_MS    5000
 #define UNIX_S    1790000000
 #define PIN       "s2Q2LONZ7l352I0IAkKBZ5nnvKF_0PyZSh8AANQ1h2E"
 #define URI                                                                                                  \
-    "nanopush://enrol?v=1&h=push.example.com:7440&n=push.example.com&o=example&u=ada&e=e1&t=" TOKEN "&p"     \
-    "=" PIN
+    "nanopush://enrol?v=1&h=push.example.com:7440&n=push.example.com&o=example&u=ada&e=e1"                   \
+    "&t=" TOKEN "&p=" PIN
 #define TOKEN "leHsNSBDPWaV5h-HVNo3rg"
 
 /* Signs one known message. */
@@ -647,7 +647,10 @@ static void welcome_pins_the_next_trust_anchor(void **state)
 static void welcome_out_of_bounds_ends_the_connection(void **state)
 {
     struct world *w = *state;
-    deliver_welcome(w, HEARTBEAT_MIN_MS - 1, NULL);
+    deliver_welcome(w, HEARTBEAT_MIN_MS, NULL);
+    deliver_welcome(w, HEARTBEAT_MAX_MS, NULL);
+    assert_int_equal(w->c->state, NP_STATE_OPEN);
+    deliver_welcome(w, HEARTBEAT_MAX_MS + 1, NULL);
     assert_int_equal(w->c->state, NP_STATE_CLOSED);
     assert_int_equal(w->c->closed_error, NP_MALFORMED);
 }

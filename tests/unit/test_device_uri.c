@@ -6,8 +6,8 @@
 #define PIN   "s2Q2LONZ7l352I0IAkKBZ5nnvKF_0PyZSh8AANQ1h2E"
 #define TOKEN "leHsNSBDPWaV5h-HVNo3rg"
 #define URI                                                                                                  \
-    "nanopush://enrol?v=1&h=push.example.com:7440&n=push.example.com&o=example&u=ada&e=e1&t=" TOKEN "&p"     \
-                                                                                                    "=" PIN
+    "nanopush://enrol?v=1&h=push.example.com:7440&n=push.example.com&o=example&u=ada&e=e1"                   \
+    "&t=" TOKEN "&p=" PIN
 
 static void uri_says_what_the_vectors_say(void **state)
 {
