@@ -128,6 +128,8 @@ $(DEVICE_SRC:%.c=$(BUILD)/%.o) $(CLI_SRC:%.c=$(BUILD)/%.o) $(BUILD)/clients/cli/
 $(UNIT:=.o) $(FUZZ:=.o): | $(GENERATED)
 .SECONDARY: $(UNIT:=.o) $(FUZZ:=.o)
 
+$(BUILD)/gen/%.pb-c.h: $(BUILD)/gen/%.pb-c.c ;
+
 # protoc-c writes a .c and a .h for each .proto; imports are resolved by name below proto/ and the system's own.
 $(BUILD)/gen/nanopush/v1/%.pb-c.c: proto/nanopush/v1/%.proto
 	@mkdir -p $(BUILD)/gen

@@ -12,11 +12,13 @@ tests=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cd "$tests/.." || exit 2
 BUILD=$(CDPATH='' cd -- "${BUILD:-build}" && pwd) || exit 2
 NANOPUSHD=${NANOPUSHD:-$BUILD/nanopushd}
-export BUILD NANOPUSHD
+mkdir -p "$BUILD/test-logs"
+TEST_LOGS=$(mktemp -d "$BUILD/test-logs/run-XXXXXX") || exit 2
+export BUILD NANOPUSHD TEST_LOGS
 
 # Files of tests that run side by side: they wait more than they compute.
 at_once=3
-logs=$BUILD/test-logs
+logs=$TEST_LOGS
 names=$*
 passed=0
 failed=0
@@ -67,9 +69,6 @@ run_node() {
   count "$(summary pass)" "$(($(summary fail) + $(summary cancelled)))" "$status"
 }
 
-rm -rf "$logs"
-mkdir -p "$logs"
-
 for program in "$BUILD"/tests/unit/*; do
   if [ -f "$program" ] && [ -x "$program" ] && selected "unit/${program##*/}"; then run_unit "$program"; fi
 done
@@ -80,6 +79,6 @@ for script in "$tests"/vectors/check.mjs "$tests"/integration/*.test.mjs "$tests
 done
 [ $# -eq 0 ] || run_node "$@"
 
-[ "$failed" -eq 0 ] || echo "The logs are in $logs"
+if [ "$failed" -eq 0 ]; then rm -rf "$logs"; else echo "The logs are in $logs"; fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,8 +1,8 @@
 // Starts the real broker, with its own embedded Redis, in a directory of its own on ports of its own, and holds it to
 // its word when it stops: in time, nobody left behind, nothing for a sanitizer to say.
 //
-// Environment: NANOPUSHD (the program; else build/nanopushd), NANOPUSH_SLOW=1 (doubles every deadline).
-// Logs stay in test-logs/ beside the program.
+// Environment: NANOPUSHD (the program; else build/nanopushd), NANOPUSH_SLOW=1 (doubles every deadline),
+// TEST_LOGS (where the brokers' logs go; else test-logs/ beside the program).
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
@@ -160,7 +160,7 @@ export class Broker {
 
   /** Start, and return once every worker is ready. */
   async start() {
-    const logs = path.join(path.dirname(NANOPUSHD), "test-logs");
+    const logs = process.env.TEST_LOGS ?? path.join(path.dirname(NANOPUSHD), "test-logs");
     mkdirSync(logs, { recursive: true });
     const name = `${path.basename(process.argv[1], ".test.mjs")}-${process.pid}-${(started += 1)}.log`;
     this.logFile = path.join(logs, name);
