@@ -7,7 +7,7 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 
 import { ChallengeState, Mode, UserVerification } from "../../build/gen-js/nanopush/v1/common_pb.js";
-import { Error_Code, GoAway_Reason, PhoneMessageSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
+import { GoAway_Reason, PhoneMessageSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
 import { EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
 import { Broker, deadline, exchange, pause, RpcError } from "./harness.mjs";
 import { ALPN, frame, makeKey, parseUri, Phone } from "./phone.mjs";
@@ -388,9 +388,9 @@ describe("who a phone is", () => {
   const helloError = async (phone, fieldsOf) => {
     const connection = await phone.open();
     connection.send("hello", await fieldsOf(connection));
-    const { code, subject, text } = await connection.next("error");
+    const error = await connection.nextError();
     connection.destroy();
-    return { code: Error_Code[code], subject, text };
+    return error;
   };
 
   test("a Hello that is not right is denied, always in the same words", async () => {

@@ -139,7 +139,10 @@ export class Broker {
     this.configFile = path.join(this.root, "nanopushd.conf");
     this.cleanups = [];
     this.configure(options);
-    process.on("exit", () => this.#killAll());
+    process.on("exit", () => {
+      this.#killAll();
+      rmSync(this.root, { recursive: true, force: true });
+    });
   }
 
   configure(options) {

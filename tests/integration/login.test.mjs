@@ -386,19 +386,23 @@ test("curl, as the README shows it", async () => {
     const { stdout } = await promisify(execFile)("curl", [
       "--silent", "--show-error", "--fail",
       "--cacert", path.join(broker.dataDir, "device-ca.pem"),
-      "--header", `Authorization: Bearer ${portal.credential}`,
-      "--json", JSON.stringify(body),
-      `https://localhost:${broker.ports.portal}/nanopush.v1.ChallengeService/${method}`,
+      "-H", `Authorization: Bearer ${portal.credential}`,
+      "-H", "Content-Type: application/json",
+      "-d", JSON.stringify(body),
+      `https://127.0.0.1:${broker.ports.portal}/nanopush.v1.ChallengeService/${method}`,
     ]);
     return JSON.parse(stdout);
   };
-  const { id, expireTime, nonce } = await curl("CreateChallenge", { user, context: { application: "Payroll" }, life: "60s" });
+  const context = { application: "Mail", place: "Bolzano" };
+  const { id, expireTime, nonce } = await curl("CreateChallenge", { user, context });
   assert.match(expireTime, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/);
   assert.ok(Buffer.from(nonce, "base64").length >= 16);
   const push = await phone.nextPush(connection);
   assert.equal(push.challengeId, id);
+
+  const waiting = curl("GetChallenge", { id, waitMs: 60_000, afterRevision: "100" });
   await phone.decide(connection, push, "approve");
-  const { challenge } = await curl("GetChallenge", { id, waitMs: 60000 });
+  const { challenge } = await within(5000, "the call that waits returns once it is final", waiting);
   assert.equal(challenge.state, "CHALLENGE_STATE_APPROVED");
   assert.equal(challenge.mode, "MODE_TAP");
   assert.match(challenge.revision, /^\d+$/, "64-bit numbers are strings");

@@ -155,16 +155,19 @@ export class Connection {
   }
 
   /**
-   * The next message of that kind, now or later; others stay where they are. An Error that nobody asked for is thrown,
-   * and so is the end of the connection.
+   * The next message of that kind, now or later; others stay where they are. One of a kind that is not welcome is
+   * thrown (an Error, where nothing else is said), and so is the end of the connection.
    */
-  async next(kind, matches = () => true, ms = REPLY_MS) {
+  async next(kind, matches = () => true, ms = REPLY_MS, unwelcome = ["error"]) {
     const take = async () => {
       for (;;) {
         const at = this.messages.findIndex((message) => message.case === kind && matches(message.value));
         if (at >= 0) return this.messages.splice(at, 1)[0].value;
-        const unasked = this.messages.findIndex((message) => message.case === "error");
-        if (kind !== "error" && unasked >= 0) throw new DeviceError(this.messages.splice(unasked, 1)[0].value);
+        const unasked = this.messages.findIndex((message) => unwelcome.includes(message.case));
+        if (unasked >= 0) {
+          const [{ case: other, value }] = this.messages.splice(unasked, 1);
+          throw other === "error" ? new DeviceError(value) : new Error(`${other} in place of ${kind}`);
+        }
         if (this.isClosed) throw new Error(`closed while waiting for ${kind}: ${this.error?.message ?? "orderly"}`);
         await new Promise((resolve) => this.#waiting.push(resolve));
       }
@@ -172,10 +175,10 @@ export class Connection {
     return within(ms, `${kind} from the broker`, take());
   }
 
-  /** The broker's Error, as its code's name and its subject. */
-  async nextError(ms) {
-    const { code, subject } = await this.next("error", undefined, ms);
-    return { code: Error_Code[code], subject };
+  /** The broker's Error, with its code's name. */
+  async nextError() {
+    const { code, subject, text } = await this.next("error", undefined, undefined, ["welcome", "enrolled", "resolved"]);
+    return { code: Error_Code[code], subject, text };
   }
 
   /** Wait for a Pong: what was sent before has been handled by then. */
