@@ -63,23 +63,40 @@ static bool takes_possession_key(const struct approval_request *request)
            request->asked->user_verification == NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_NOT_ASKED;
 }
 
+/* The phone that has the key of that thumbprint; NULL: none. */
+static const struct pinned_device *find_key(const char *kid, const struct pinned_device *devices,
+                                            size_t device_count)
+{
+    for (size_t i = 0; i < device_count; i++) {
+        if (same_text(kid, devices[i].possession) || same_text(kid, devices[i].user_verification))
+            return &devices[i];
+    }
+    return NULL;
+}
+
+bool approval_key_known(struct bytes jws, const struct pinned_device *devices, size_t device_count)
+{
+    struct jws parsed;
+    if (jws_parse(jws, APPROVAL_JWS_MAX_BYTES, &parsed) != ERR_OK)
+        return false;
+    bool known = find_key(parsed.kid, devices, device_count);
+    jws_done(&parsed);
+    return known;
+}
+
 /* Point 1, but for the claims: whose key it is, and that it did sign. */
 static enum approval check_signer(const struct approval_request *request, const struct jws *jws,
                                   const struct pinned_device **ret)
 {
-    for (size_t i = 0; i < request->device_count; i++) {
-        const struct pinned_device *device = &request->devices[i];
-        bool possession = same_text(jws->kid, device->possession);
-        if (!possession && !same_text(jws->kid, device->user_verification))
-            continue;
-        REQUIRE(!possession || takes_possession_key(request), KEY_ROLE);
-        CHECK(finding(jws_verify(jws, possession ? device->possession_key : device->user_verification_key),
-                      APPROVAL_SIGNATURE));
-        REQUIRE(same_text(jws->typ, JWS_TYP_APPROVAL), TYPE);
-        *ret = device;
-        return APPROVAL_VERIFIED;
-    }
-    return APPROVAL_KEY_UNKNOWN;
+    const struct pinned_device *device = find_key(jws->kid, request->devices, request->device_count);
+    REQUIRE(device, KEY_UNKNOWN);
+    bool possession = same_text(jws->kid, device->possession);
+    REQUIRE(!possession || takes_possession_key(request), KEY_ROLE);
+    CHECK(finding(jws_verify(jws, possession ? device->possession_key : device->user_verification_key),
+                  APPROVAL_SIGNATURE));
+    REQUIRE(same_text(jws->typ, JWS_TYP_APPROVAL), TYPE);
+    *ret = device;
+    return APPROVAL_VERIFIED;
 }
 
 static enum approval check_parties(const struct approval_request *request, const struct pinned_device *device,

@@ -48,6 +48,12 @@ struct approval_request {
 MUST_CHECK enum approval approval_check(const struct approval_request *request, struct bytes jws,
                                         struct bytes display, int64_t now_unix_s);
 
+/**
+ * Whether the key that @p jws names is one of these phones'. False is no finding yet: the phone may have
+ * rotated its keys. What is no JWS names none.
+ */
+bool approval_key_known(struct bytes jws, const struct pinned_device *devices, size_t device_count);
+
 /** The finding in words, "its nonce is not the one that was sent". Never NULL, static. */
 const char *approval_text(enum approval approval);
 

@@ -1,4 +1,4 @@
-/* challenge create, watch, show, cancel. */
+/* challenge create, watch, show, resend, cancel. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,7 @@
 
 #define CALL_CREATE               "nanopush.v1.ChallengeService/CreateChallenge"
 #define CALL_GET                  "nanopush.v1.ChallengeService/GetChallenge"
+#define CALL_RESEND               "nanopush.v1.ChallengeService/ResendChallenge"
 #define CALL_CANCEL               "nanopush.v1.ChallengeService/CancelChallenge"
 
 #define NONCE_BYTES               SHA256_BYTES
@@ -246,6 +247,7 @@ enum exit_status command_challenge_watch(const struct args *args)
 
 static enum exit_status print_challenge(const Nanopush__V1__Challenge *challenge, bool json)
 {
+    char line[256];
     if (!challenge)
         return say_failure("the challenge", ERR_MALFORMED);
     if (json)
@@ -255,8 +257,10 @@ static enum exit_status print_challenge(const Nanopush__V1__Challenge *challenge
     say_row("state", words_of_state(challenge->state));
     say_row("progress", words_of_progress(challenge->progress));
     say_row("mode", words_of_mode(challenge->mode));
+    say_row("number to show", challenge->number);
+    snprintf(line, sizeof line, "%u", (unsigned)challenge->attempt);
+    say_row("attempt", line);
     for (size_t i = 0; i < challenge->n_devices; i++) {
-        char line[256];
         snprintf(line, sizeof line, "%s, %s", challenge->devices[i]->device_id,
                  words_of_progress(challenge->devices[i]->progress));
         say_row("phone", line);
@@ -281,6 +285,28 @@ enum exit_status command_challenge_show(const struct args *args)
     status =
         session_call(&session, CALL_GET, &request.base, &nanopush__v1__get_challenge_response__descriptor,
                      "cannot show the challenge", on_shown, NULL);
+    session_close(&session);
+    return status;
+}
+
+static enum exit_status on_resent(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    (void)arg;
+    return print_challenge(((const Nanopush__V1__ResendChallengeResponse *)message)->challenge,
+                           session->json);
+}
+
+enum exit_status command_challenge_resend(const struct args *args)
+{
+    Nanopush__V1__ResendChallengeRequest request = NANOPUSH__V1__RESEND_CHALLENGE_REQUEST__INIT;
+    struct session session;
+    enum exit_status status = session_open_portal(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    request.id = (char *)args->operands[0];
+    status = session_call(&session, CALL_RESEND, &request.base,
+                          &nanopush__v1__resend_challenge_response__descriptor,
+                          "cannot alert the phones again", on_resent, NULL);
     session_close(&session);
     return status;
 }

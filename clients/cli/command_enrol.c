@@ -1,4 +1,4 @@
-/* enrol create, enrol watch. */
+/* enrol create, enrol watch, enrol confirm. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +11,13 @@
 #include "cli/qr.h"
 #include "cli/say.h"
 #include "cli/session.h"
+#include "cli/words.h"
 #include "crypto/digest.h"
 #include "device/nanopush_device.h"
 
-#define CALL_CREATE "nanopush.v1.EnrolmentService/CreateEnrolment"
-#define CALL_WATCH  "nanopush.v1.EnrolmentService/WatchEnrolment"
+#define CALL_CREATE  "nanopush.v1.EnrolmentService/CreateEnrolment"
+#define CALL_WATCH   "nanopush.v1.EnrolmentService/WatchEnrolment"
+#define CALL_CONFIRM "nanopush.v1.EnrolmentService/ConfirmEnrolment"
 
 /** One enrolment: what the portal knows by itself, and what became of it. */
 struct enrolment {
@@ -32,6 +34,7 @@ struct enrolment {
 struct create {
     const struct args *args;
     struct enrolment *enrolment;
+    Nanopush__V1__Platform platform;
 };
 
 static void enrolment_done(struct enrolment *enrolment)
@@ -106,8 +109,9 @@ static void print_state(Nanopush__V1__EnrolmentState state)
                                         "scanned; the code that the phone shows must be confirmed",
                                         "enrolled",
                                         "expired",
-                                        "void: the code was used with two phones",
-                                        "cancelled"};
+                                        "void: scanned by two phones, or the wrong code was confirmed",
+                                        "cancelled",
+                                        "scanned; an old phone of the user is asked to approve it"};
     bool known = (size_t)state < sizeof lines / sizeof *lines;
     puts(known ? lines[state] : "a state that is not known here");
     fflush(stdout);
@@ -280,6 +284,10 @@ static enum exit_status create_enrolment(struct session *session, struct create 
 {
     Nanopush__V1__CreateEnrolmentRequest request = NANOPUSH__V1__CREATE_ENROLMENT_REQUEST__INIT;
     request.user = (char *)create->args->operands[0];
+    request.confirmation = args_given(create->args, OPTION_CONFIRM)
+                               ? NANOPUSH__V1__CONFIRMATION__CONFIRMATION_CODE
+                               : NANOPUSH__V1__CONFIRMATION__CONFIRMATION_NONE;
+    request.platform = create->platform;
     return session_call(session, CALL_CREATE, &request.base,
                         &nanopush__v1__create_enrolment_response__descriptor, "cannot start the enrolment",
                         on_created, create);
@@ -291,6 +299,8 @@ enum exit_status command_enrol_create(const struct args *args)
     struct enrolment enrolment = {.pins_path = args->texts[OPTION_PINS],
                                   .json = args_given(args, OPTION_JSON)};
     struct create create = {.args = args, .enrolment = &enrolment};
+    if (!words_parse_platform(args->texts[OPTION_EXPECTED_PLATFORM], &create.platform))
+        return EXIT_STATUS_USAGE;
     enum exit_status status = session_open_portal(args, &session);
     if (status != EXIT_STATUS_OK)
         return status;
@@ -361,5 +371,36 @@ enum exit_status command_enrol_watch(const struct args *args)
         session_close(&session);
     }
     enrolment_done(&enrolment);
+    return status;
+}
+
+static enum exit_status on_confirmed(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    (void)arg;
+    const Nanopush__V1__Enrolment *enrolment =
+        ((const Nanopush__V1__ConfirmEnrolmentResponse *)message)->enrolment;
+    if (!enrolment)
+        return say_failure("the enrolment", ERR_MALFORMED);
+    if (!session->json)
+        print_state(enrolment->state);
+    else if (say_json(&enrolment->base) != EXIT_STATUS_OK)
+        return EXIT_STATUS_ERROR;
+    bool wrong = enrolment->state == NANOPUSH__V1__ENROLMENT_STATE__ENROLMENT_STATE_VOID;
+    return wrong ? EXIT_STATUS_FAILED : EXIT_STATUS_OK;
+}
+
+enum exit_status command_enrol_confirm(const struct args *args)
+{
+    Nanopush__V1__ConfirmEnrolmentRequest request = NANOPUSH__V1__CONFIRM_ENROLMENT_REQUEST__INIT;
+    struct session session;
+    enum exit_status status = session_open_portal(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    request.id = (char *)args->operands[0];
+    request.code = (char *)args->operands[1];
+    status = session_call(&session, CALL_CONFIRM, &request.base,
+                          &nanopush__v1__confirm_enrolment_response__descriptor,
+                          "cannot confirm the enrolment", on_confirmed, NULL);
+    session_close(&session);
     return status;
 }

@@ -1,4 +1,4 @@
-/* phone enrol, phone run: the soft phone. */
+/* phone enrol, run, rotate, unlock, remove: the soft phone. */
 #include <string.h>
 
 #include "cli/commands.h"
@@ -107,4 +107,38 @@ enum exit_status command_phone_run(const struct args *args)
         status = status_of(soft_phone_run(&options));
     line_free(passcode);
     return status;
+}
+
+static enum exit_status act(const struct args *args, enum np_act what, bool needs_passcode)
+{
+    struct soft_phone_options options = {.state_dir = args->texts[OPTION_STATE],
+                                         .json = args_given(args, OPTION_JSON),
+                                         .max_seconds = (int)args->numbers[OPTION_MAX_SECONDS]};
+    char *passcode = NULL;
+    if (!options.state_dir || (needs_passcode && !args->texts[OPTION_PASSCODE_FILE])) {
+        say_error(command_rows[args->command].name,
+                  needs_passcode ? "needs --state DIR and --passcode-file FILE" : "needs --state DIR");
+        return EXIT_STATUS_USAGE;
+    }
+    enum exit_status status = read_passcode(args, &passcode);
+    options.passcode = passcode;
+    if (status == EXIT_STATUS_OK)
+        status = status_of(soft_phone_act((int)what, &options));
+    line_free(passcode);
+    return status;
+}
+
+enum exit_status command_phone_rotate(const struct args *args)
+{
+    return act(args, NP_ACT_ROTATED, true);
+}
+
+enum exit_status command_phone_unlock(const struct args *args)
+{
+    return act(args, NP_ACT_UNLOCKED, true);
+}
+
+enum exit_status command_phone_remove(const struct args *args)
+{
+    return act(args, NP_ACT_REMOVED, false);
 }

@@ -241,6 +241,16 @@ enum err pins_add_device(struct pins *pins, const char *user, const char *org, c
     return json_object_set_new(devices, device_id, device) == 0 ? ERR_OK : ERR_INVALID;
 }
 
+enum err pins_replace_device(struct pins *pins, const char *user, const struct pinned_device *device)
+{
+    json_t *entry = json_object_get(json_object_get(pins->root, "users"), user), *keys;
+    json_t *devices = json_object_get(entry, "devices");
+    if (!json_object_get(devices, device->device_id))
+        return ERR_NOT_FOUND;
+    TRY(make_device(device->possession_key, device->user_verification_key, &keys));
+    return json_object_set_new(devices, device->device_id, keys) == 0 ? ERR_OK : ERR_NOMEM;
+}
+
 enum err pins_add_challenge(struct pins *pins, const char *id, struct bytes request, const char *number)
 {
     json_t *challenges = json_object_get(pins->root, "challenges");

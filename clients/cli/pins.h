@@ -92,6 +92,15 @@ MUST_CHECK enum err pins_devices(const struct pins *pins, const char *user,
                                  struct pinned_device ret[PINS_DEVICES_MAX], size_t *count);
 
 /**
+ * Pin other keys of a phone, whose rotation the caller has checked (rotation_check()). What pins_devices()
+ * found stays valid.
+ *
+ * @return ERR_OK; ERR_NOT_FOUND if the device is not pinned; otherwise as pins_add_device().
+ */
+MUST_CHECK enum err pins_replace_device(struct pins *pins, const char *user,
+                                        const struct pinned_device *device);
+
+/**
  * Remember what was asked. A challenge that is there already stays as it is: an idempotent repeat is the same
  * question.
  *

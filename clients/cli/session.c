@@ -83,9 +83,14 @@ enum exit_status session_address(const struct args *args, const char *port, char
     return EXIT_STATUS_OK;
 }
 
+static const char *credential_path(const struct args *args)
+{
+    return option_or_environment(args, OPTION_CREDENTIAL, "NANOPUSH_CREDENTIAL");
+}
+
 static enum exit_status read_credential(const struct args *args, struct session *session)
 {
-    const char *path = option_or_environment(args, OPTION_CREDENTIAL, "NANOPUSH_CREDENTIAL");
+    const char *path = credential_path(args);
     bool open_to_others = false;
     if (!path) {
         say_error("no credential", "give --credential FILE or set NANOPUSH_CREDENTIAL to the file's path");
@@ -165,6 +170,11 @@ enum exit_status session_open_admin(const struct args *args, struct session *ret
     }
     *ret = session;
     return EXIT_STATUS_OK;
+}
+
+enum exit_status session_open_any(const struct args *args, struct session *ret)
+{
+    return credential_path(args) ? session_open_portal(args, ret) : session_open_admin(args, ret);
 }
 
 enum exit_status session_call(struct session *session, const char *procedure, const ProtobufCMessage *request,

@@ -26,6 +26,9 @@ MUST_CHECK enum exit_status session_open_portal(const struct args *args, struct 
 /** Set up a session over <data>/admin.sock. @return as session_open_portal(). */
 MUST_CHECK enum exit_status session_open_admin(const struct args *args, struct session *ret);
 
+/** With a credential as session_open_portal(), without one as session_open_admin(): for what both may do. */
+MUST_CHECK enum exit_status session_open_any(const struct args *args, struct session *ret);
+
 void session_close(struct session *session);
 
 /** What to do with a response, valid during the call. @return what the program ends with. */

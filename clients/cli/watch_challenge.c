@@ -7,19 +7,23 @@
 #include "base/clock.h"
 #include "cli/approval_check.h"
 #include "cli/follow.h"
+#include "cli/rotated_pins.h"
 #include "cli/say.h"
 #include "cli/words.h"
 
-#define CALL_WATCH "nanopush.v1.ChallengeService/WatchChallenge"
+#define CALL_WATCH                "nanopush.v1.ChallengeService/WatchChallenge"
+#define SNAPSHOT_MEMORY_MAX_BYTES (1024 * 1024)
 
 struct watching {
-    const struct session *session;
+    struct session *session;
     const struct question *question;
     int64_t start_mono_ms;
     bool begun;
     uint64_t revision;              /* of the newest snapshot, once begun */
     Nanopush__V1__Progress printed; /* the furthest step */
-    enum exit_status status;        /* once it is final */
+    struct buf
+        final; /* the last snapshot, serialised: settled when the stream is over and the session free */
+    enum exit_status status;
 };
 
 /** How an end is said. */
@@ -40,6 +44,29 @@ static void print_progress(struct watching *watching, Nanopush__V1__Progress rea
 {
     while (watching->printed < reached && watching->printed < NANOPUSH__V1__PROGRESS__PROGRESS_SEEN)
         print_step(watching, words_of_progress(++watching->printed));
+}
+
+/* Before the decision: a key that is not pinned may be one that a pinned key was rotated to. An error leaves
+ * the question open, for another watch. */
+static enum exit_status follow_rotations(const struct watching *watching,
+                                         const Nanopush__V1__Challenge *snapshot)
+{
+    const struct question *question = watching->question;
+    if (!question->pins_path || !question->asked)
+        return EXIT_STATUS_OK; /* nothing verifies */
+    struct pinned_device *devices = calloc(PINS_DEVICES_MAX, sizeof *devices);
+    struct pins *pins;
+    size_t count = 0;
+    enum err e = devices ? pins_open(question->pins_path, &pins) : ERR_NOMEM;
+    if (e == ERR_OK) {
+        e = pins_devices(pins, question->asked->user, devices, &count);
+        pins_close(pins);
+    }
+    bool known = e != ERR_OK || !snapshot->answer ||
+                 approval_key_known(bytes_of(snapshot->answer->jws), devices, count);
+    free(devices);
+    return known ? EXIT_STATUS_OK
+                 : rotated_pins_follow(watching->session, question->pins_path, question->asked->user);
 }
 
 static enum approval check(const struct watching *watching, const struct pins *pins,
@@ -167,7 +194,12 @@ static void settle(struct watching *watching, const Nanopush__V1__Challenge *sna
 {
     bool approved = snapshot->state == NANOPUSH__V1__CHALLENGE_STATE__CHALLENGE_STATE_APPROVED;
     struct verdict verdict = {.status = status_of(snapshot->state), .approval = APPROVAL_DECISION};
-    if (approved)
+    if (approved && follow_rotations(watching, snapshot) != EXIT_STATUS_OK)
+        verdict =
+            (struct verdict){.status = EXIT_STATUS_UNVERIFIED,
+                             .approval = APPROVAL_NOT_CHECKED,
+                             .reason = "its key is not pinned, and the phones' rotations cannot be read"};
+    else if (approved)
         verdict = decide(watching, snapshot);
     else
         forget(watching->question);
@@ -198,8 +230,23 @@ static bool on_snapshot(const ProtobufCMessage *message, void *arg)
         print_progress(watching, snapshot->progress);
     if (snapshot->state <= NANOPUSH__V1__CHALLENGE_STATE__CHALLENGE_STATE_PENDING)
         return false;
-    settle(watching, snapshot);
+    if (message_pack(&snapshot->base, &watching->final) != ERR_OK)
+        watching->status = say_failure("the challenge", ERR_NOMEM);
     return true;
+}
+
+static void settle_final(struct watching *watching)
+{
+    struct arena arena;
+    ProtobufCMessage *message;
+    arena_init(&arena, SNAPSHOT_MEMORY_MAX_BYTES);
+    enum err e =
+        message_parse(&nanopush__v1__challenge__descriptor, buf_view(&watching->final), 0, &arena, &message);
+    if (e == ERR_OK)
+        settle(watching, (const Nanopush__V1__Challenge *)message);
+    else
+        watching->status = say_failure("the challenge", e);
+    arena_done(&arena);
 }
 
 enum exit_status watch_challenge(struct session *session, const struct question *question)
@@ -214,5 +261,8 @@ enum exit_status watch_challenge(struct session *session, const struct question 
         say_problem("cannot follow the challenge", &problem);
         return EXIT_STATUS_ERROR;
     }
+    if (buf_len(&watching.final))
+        settle_final(&watching);
+    buf_done(&watching.final);
     return watching.status;
 }

@@ -39,6 +39,7 @@ void np_account_free(struct np_account *account)
         return;
     while (account->waiting_count)
         np_account_remove(account, &account->waiting[account->waiting_count - 1]);
+    np_act_drop(account);
     free((char *)account->options.organisation);
     free((char *)account->options.user);
     free((char *)account->options.device_id);

@@ -54,9 +54,11 @@ void np_connection_free(struct np_connection *c)
     if (!c)
         return;
     for (size_t i = 0; i < c->account_count; i++) {
+        np_act_drop(c->accounts[i]);
         c->accounts[i]->connection = NULL;
         c->accounts[i]->welcomed = false;
     }
+    np_enrol_done(c);
     np_tls_free(c->tls);
     np_frame_done(&c->frame);
     np_buf_done(&c->out);
@@ -78,6 +80,20 @@ enum np_error np_connection_send(struct np_connection *c, const Nanopush__V1__Ph
     if (c->out.len > OUT_BYTES_MAX)
         return NP_LIMIT;
     return np_frame_add(&c->out, message);
+}
+
+enum np_error np_connection_send_frame(struct np_connection *c, const struct np_buf *frame)
+{
+    if (c->out.len > OUT_BYTES_MAX)
+        return NP_LIMIT;
+    uint8_t *to = np_buf_reserve(&c->out, frame->len);
+    if (!to) {
+        c->out.error = NP_OK; /* what was queued before is still whole */
+        return NP_NOMEM;
+    }
+    memcpy(to, frame->p, frame->len);
+    c->out.len += frame->len;
+    return NP_OK;
 }
 
 static uint32_t random_below(uint32_t limit)
@@ -122,6 +138,8 @@ static int64_t forget_mono_ms(const struct np_account *account, const struct np_
 static int64_t account_deadline(const struct np_account *account)
 {
     int64_t deadline = INT64_MAX;
+    if (account->welcomed && account->act_jws)
+        deadline = account->act_mono_ms;
     for (size_t i = 0; account->welcomed && i < account->waiting_count; i++) {
         const struct np_waiting *waiting = &account->waiting[i];
         deadline = earlier(deadline, forget_mono_ms(account, waiting));
@@ -144,18 +162,24 @@ void np_connection_want(const struct np_connection *c, bool *read, bool *write, 
     if (c->state != NP_STATE_OPEN)
         return;
     *deadline_mono_ms = c->more ? c->now_mono_ms : earlier(silence_deadline(c), c->ping_mono_ms);
+    if (c->enrol_waits)
+        *deadline_mono_ms = earlier(*deadline_mono_ms, c->enrol_mono_ms);
     for (size_t i = 0; i < c->account_count; i++)
         *deadline_mono_ms = earlier(*deadline_mono_ms, account_deadline(c->accounts[i]));
 }
 
 /* The library's own messages -------------------------------------------------------------------------- */
 
-static void send_or_fail(struct np_connection *c, const Nanopush__V1__PhoneMessage *message)
+static void sent_or_fail(struct np_connection *c, enum np_error error)
 {
-    enum np_error error = np_connection_send(c, message);
     if (error != NP_OK)
         np_connection_fail(c, error,
                            error == NP_LIMIT ? "the broker does not read" : "a message could not be made");
+}
+
+static void send_or_fail(struct np_connection *c, const Nanopush__V1__PhoneMessage *message)
+{
+    sent_or_fail(c, np_connection_send(c, message));
 }
 
 static void send_ping(struct np_connection *c)
@@ -190,6 +214,40 @@ static void send_answer(struct np_connection *c, struct np_waiting *waiting)
     message.answer = &answer;
     send_or_fail(c, &message);
     waiting->send_mono_ms = c->now_mono_ms + ANSWER_REPEAT_MS;
+}
+
+static void send_act(struct np_connection *c, struct np_account *account)
+{
+    Nanopush__V1__Rotate rotate = NANOPUSH__V1__ROTATE__INIT;
+    Nanopush__V1__Unlock unlock = NANOPUSH__V1__UNLOCK__INIT;
+    Nanopush__V1__Remove remove = NANOPUSH__V1__REMOVE__INIT;
+    Nanopush__V1__PhoneMessage message = NANOPUSH__V1__PHONE_MESSAGE__INIT;
+    char *device_id = (char *)account->options.device_id;
+    switch (account->act) {
+    case NP_ACT_ROTATED:
+        rotate.device_id = device_id;
+        rotate.jws = account->act_jws;
+        rotate.possession_key = (ProtobufCBinaryData){NP_KEY_BYTES, account->next_possession.public_key};
+        rotate.user_verification_key =
+            (ProtobufCBinaryData){NP_KEY_BYTES, account->next_user_verification.public_key};
+        message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ROTATE;
+        message.rotate = &rotate;
+        break;
+    case NP_ACT_UNLOCKED:
+        unlock.device_id = device_id;
+        unlock.jws = account->act_jws;
+        message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_UNLOCK;
+        message.unlock = &unlock;
+        break;
+    case NP_ACT_REMOVED:
+        remove.device_id = device_id;
+        remove.jws = account->act_jws;
+        message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_REMOVE;
+        message.remove = &remove;
+        break;
+    }
+    send_or_fail(c, &message);
+    account->act_mono_ms = c->now_mono_ms + ACT_REPEAT_MS;
 }
 
 void np_connection_bye(struct np_connection *c)
@@ -273,6 +331,8 @@ static void tend_account(struct np_connection *c, struct np_account *account)
             send_answer(c, waiting);
         i++;
     }
+    if (account->welcomed && account->act_jws && account->act_mono_ms <= c->now_mono_ms)
+        send_act(c, account);
 }
 
 static void tend(struct np_connection *c)
@@ -284,6 +344,10 @@ static void tend(struct np_connection *c)
     }
     if (c->now_mono_ms >= c->ping_mono_ms)
         send_ping(c);
+    if (c->enrol_waits && c->now_mono_ms >= c->enrol_mono_ms) {
+        sent_or_fail(c, np_connection_send_frame(c, &c->enrol));
+        c->enrol_mono_ms = c->now_mono_ms + ENROL_REPEAT_MS;
+    }
     for (size_t i = 0; i < c->account_count; i++)
         tend_account(c, c->accounts[i]);
 }

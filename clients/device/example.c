@@ -46,6 +46,11 @@ static void on_enrolled(struct np_connection *c, const struct np_enrolled *enrol
 {
     struct phone *phone = arg;
     struct np_endpoint at;
+    if (enrolled->waiting) {
+        printf("%s%s\n", *enrolled->code ? "type this code into the portal: " : "your old phone is asked",
+               enrolled->code);
+        return;
+    }
     np_enrolment_uri_endpoint(&phone->uri, &at);
     struct np_account_options options = {
         .organisation = enrolled->organisation,

@@ -14,21 +14,26 @@ static bool account_fits(const struct np_connection *c, const struct np_account_
     return false;
 }
 
-static enum np_error send_hello(struct np_connection *c, struct np_account_options *o)
+enum np_error np_hello_send(struct np_connection *c, const struct np_account *account)
 {
+    struct np_account_options o = account->options;
     uint8_t signature[NP_SIGNATURE_BYTES];
     struct np_buf input = {0};
-    enum np_error error = np_hello_input(c->exporter, o, c->pin, &input);
+    if (account->hello_with_next) {
+        o.possession = account->next_possession;
+        o.generation++;
+    }
+    enum np_error error = np_hello_input(c->exporter, &o, c->pin, &input);
     if (error == NP_OK)
-        error = o->possession.sign(input.p, input.len, signature, o->possession.arg);
+        error = o.possession.sign(input.p, input.len, signature, o.possession.arg);
     np_buf_done(&input);
     if (error != NP_OK)
         return error;
     Nanopush__V1__Hello hello = NANOPUSH__V1__HELLO__INIT;
-    hello.organisation = (char *)o->organisation;
-    hello.device_id = (char *)o->device_id;
-    hello.possession_key = (ProtobufCBinaryData){NP_KEY_BYTES, o->possession.public_key};
-    hello.generation = o->generation;
+    hello.organisation = (char *)o.organisation;
+    hello.device_id = (char *)o.device_id;
+    hello.possession_key = (ProtobufCBinaryData){NP_KEY_BYTES, o.possession.public_key};
+    hello.generation = o.generation;
     hello.trust_anchor = (ProtobufCBinaryData){NP_PIN_BYTES, c->pin};
     hello.capabilities = NP_CAPABILITIES;
     hello.signature = (ProtobufCBinaryData){sizeof signature, signature};
@@ -46,7 +51,7 @@ enum np_error np_connection_hello(struct np_connection *c, struct np_account *ac
         return NP_LIMIT;
     if (!account_fits(c, &account->options))
         return NP_INVALID;
-    enum np_error error = send_hello(c, &account->options);
+    enum np_error error = np_hello_send(c, account);
     if (error != NP_OK)
         return error;
     c->accounts[c->account_count++] = account;
@@ -77,7 +82,8 @@ static enum np_error sign_enrol(struct np_connection *c, const struct np_enrolme
     return error;
 }
 
-static enum np_error send_enrol(struct np_connection *c, const struct np_enrolment_uri *uri, const char *name,
+/* The frame is kept, for an enrolment that waits: the signatures hold on this connection. */
+static enum np_error make_enrol(struct np_connection *c, const struct np_enrolment_uri *uri, const char *name,
                                 enum np_platform platform, const struct np_signer *possession,
                                 const struct np_signer *user_verification)
 {
@@ -95,12 +101,13 @@ static enum np_error send_enrol(struct np_connection *c, const struct np_enrolme
     enrol.proof = (ProtobufCBinaryData){from.has_secret ? sizeof proof : 0, proof};
     enrol.name = (char *)name;
     enrol.platform = (Nanopush__V1__Platform)platform;
+    enrol.capabilities = NP_CAPABILITIES;
     enum np_error error = sign_enrol(c, &from, &keys[0], &keys[1], &enrol);
     if (error == NP_OK) {
         Nanopush__V1__PhoneMessage message = NANOPUSH__V1__PHONE_MESSAGE__INIT;
         message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ENROL;
         message.enrol = &enrol;
-        error = np_connection_send(c, &message);
+        error = np_frame_add(&c->enrol, &message);
     }
     np_enrolment_uri_cleanse(&from);
     return error;
@@ -119,12 +126,24 @@ enum np_error np_connection_enrol(struct np_connection *c, const struct np_enrol
         strcmp(uri->server_name, c->server_name) != 0 ||
         memcmp(possession->public_key, user_verification->public_key, NP_KEY_BYTES) == 0)
         return NP_INVALID;
-    enum np_error error = send_enrol(c, uri, name, platform, possession, user_verification);
-    if (error != NP_OK)
+    enum np_error error = make_enrol(c, uri, name, platform, possession, user_verification);
+    if (error == NP_OK)
+        error = np_connection_send_frame(c, &c->enrol);
+    if (error != NP_OK) {
+        np_enrol_done(c);
         return error;
+    }
     c->enrolling = true;
+    c->enrol_mono_ms = c->now_mono_ms + ENROL_REPEAT_MS;
     c->enrolment = *uri;
     OPENSSL_cleanse(c->enrolment.token, sizeof c->enrolment.token);
     OPENSSL_cleanse(c->enrolment.secret, sizeof c->enrolment.secret);
     return NP_OK;
+}
+
+void np_enrol_done(struct np_connection *c)
+{
+    np_buf_done(&c->enrol);
+    c->enrolling = false;
+    c->enrol_waits = false;
 }

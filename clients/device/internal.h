@@ -2,9 +2,10 @@
  * What the parts of this library know of each other. Not installed.
  *
  *    account.c  what waits and what was answered          connection.c  time, states, callbacks
- *    statement.c  what is signed                           receive.c     messages of the broker
- *    display.c  what may be shown                          frame.c       bytes <-> messages
- *    keys.c  OpenSSL: keys and digests                     tls.c         OpenSSL: bytes <-> socket
+ *    act.c      new keys, unlock, remove                   receive.c     messages of the broker
+ *    statement.c  what is signed                           frame.c       bytes <-> messages
+ *    display.c  what may be shown                          tls.c         OpenSSL: bytes <-> socket
+ *    keys.c  OpenSSL: keys and digests
  */
 #ifndef NANOPUSH_DEVICE_INTERNAL_H
 #define NANOPUSH_DEVICE_INTERNAL_H
@@ -26,7 +27,7 @@ NP_MUST_CHECK enum np_error np_hmac_sha256(const void *key, size_t key_len, cons
 
 /* statement.c ----------------------------------------------------------------------------------------- */
 
-/** Capabilities of Hello: CHOOSE and CODE. */
+/** Capabilities of Hello and Enrol: CHOOSE and CODE. */
 #define NP_CAPABILITIES 3u
 
 /** What Hello signs: device.proto, message Hello. Errors as in np_buf.error. */
@@ -61,6 +62,19 @@ struct np_statement {
 NP_MUST_CHECK enum np_error np_statement_sign(const struct np_account_options *who,
                                               const struct np_statement *statement,
                                               const struct np_signer *signer, struct np_buf *ret);
+
+/** What a Rotate, Unlock or Remove says, beside what the account says. Views. */
+struct np_act_statement {
+    enum np_act act;
+    int64_t issued_unix_s;
+    const uint8_t *exporter;                                          /* UNLOCKED, REMOVED */
+    const struct np_signer *next_possession, *next_user_verification; /* ROTATED */
+};
+
+/** The compact JWS of device.proto, messages Rotate, Unlock and Remove. As np_statement_sign(). */
+NP_MUST_CHECK enum np_error np_act_sign(const struct np_account_options *who,
+                                        const struct np_act_statement *statement,
+                                        const struct np_signer *signer, struct np_buf *ret);
 
 /* display.c ------------------------------------------------------------------------------------------- */
 
@@ -97,6 +111,13 @@ struct np_waiting {
 
 struct np_account {
     struct np_account_options options; /* texts are owned */
+    struct np_signer next_possession, next_user_verification;
+    bool has_next;        /* a rotation to the next keys is under way, or its outcome is not known */
+    bool hello_with_next; /* the present keys were denied: Hello says the next ones */
+    enum np_act act;      /* with act_jws: what is under way */
+    char *act_jws;        /* owned; NULL: nothing is */
+    int64_t act_mono_ms;  /* when to send it (again) */
+    int64_t locked_until_unix_ms;
     struct np_waiting waiting[NP_CHALLENGES_MAX];
     size_t waiting_count;
     struct np_alerted alerted[NP_ALERTED_MAX]; /* oldest first */
@@ -134,6 +155,33 @@ void np_account_set_clock(struct np_account *account, uint64_t broker_unix_ms, i
 /** Pin the next trust anchor beside @p used, the one of this connection. @return true if the pins changed. */
 bool np_account_pin_next(struct np_account *account, const uint8_t used[NP_PIN_BYTES],
                          const uint8_t next[NP_PIN_BYTES]);
+
+/* act.c ----------------------------------------------------------------------------------------------- */
+
+#define ACT_REPEAT_MS 2000
+
+/** Nothing is under way any more. */
+void np_act_drop(struct np_account *account);
+
+/** The broker has the next keys: they are the present ones. */
+void np_account_adopt_next_keys(struct np_account *account);
+
+/** What an Error about the device means. @return true if it is not for the app: another Hello was sent
+ * instead. */
+bool np_account_settle_error(struct np_connection *c, struct np_account *account, enum np_error error);
+
+/** What was under way took effect. */
+void np_act_accepted(struct np_connection *c, struct np_account *account, const Nanopush__V1__Accepted *in);
+
+/* hello.c --------------------------------------------------------------------------------------------- */
+
+#define ENROL_REPEAT_MS 2000
+
+/** Send the Hello of an account that is on the connection. @return as np_connection_hello(). */
+NP_MUST_CHECK enum np_error np_hello_send(struct np_connection *c, const struct np_account *account);
+
+/** No enrolment is under way any more. */
+void np_enrol_done(struct np_connection *c);
 
 /* frame.c --------------------------------------------------------------------------------------------- */
 
@@ -203,6 +251,10 @@ struct np_connection {
     size_t account_count;
     bool enrolling;
     struct np_enrolment_uri enrolment; /* without its token and secret; valid while enrolling */
+    struct np_buf enrol;               /* its Enrol, a frame; has the token */
+    bool enrol_waits;                  /* the app was told so, and of this code: */
+    char enrol_code[NP_CODE_DIGITS_MAX + 1];
+    int64_t enrol_mono_ms; /* when to send it again, while it waits */
     struct np_frame frame;
     struct np_buf out;
     bool io_wants_read, io_wants_write; /* what OpenSSL waits for, beyond what the state says */
@@ -223,6 +275,9 @@ void np_connection_fail(struct np_connection *c, enum np_error error, const char
 /** Queue a message. @return NP_OK; NP_NOMEM; NP_TOO_BIG; NP_LIMIT: the broker does not read. */
 NP_MUST_CHECK enum np_error np_connection_send(struct np_connection *c,
                                                const Nanopush__V1__PhoneMessage *message);
+
+/** Queue a message that is a frame already. @return as np_connection_send(). */
+NP_MUST_CHECK enum np_error np_connection_send_frame(struct np_connection *c, const struct np_buf *frame);
 
 /** When the next ping is due: a heartbeat from @p now_mono_ms, up to a tenth sooner. */
 void np_connection_plan_ping(struct np_connection *c, int64_t now_mono_ms);

@@ -15,11 +15,14 @@
  *       | <----------------------- on_challenge    |  <----- ChallengePush, Ack ------> |
  *       |  np_seen(), np_answer(approve) --------> |  ------ Answer, each 2 s --------> |
  *       | <------------------------ on_resolved    |  <----- Resolved ----------------- |
+ *       |  np_rotate(), np_unlock(), np_remove() > |  ------ Rotate, each 2 s --------> |
+ *       | <------------------------ on_accepted    |  <----- Accepted ----------------- |
  *
  * An app needs three steps. Enrol once: np_enrolment_uri_parse(), two keys, a connection,
  * np_connection_enrol() from on_open, np_account_new() from on_enrolled. Connect: a connection to
  * np_account_endpoint(), np_connection_hello() from on_open; when it closes, wait for np_backoff_ms() and
  * connect anew. Answer: show what on_challenge brings, then np_answer(). example.c is a whole program.
+ * Later on the person may give the phone new keys, lift a lock, or take the phone off the account.
  *
  * Conventions
  *   - Text is UTF-8 and NUL-terminated. What a callback is handed lives until the callback returns.
@@ -205,12 +208,13 @@ enum np_platform { NP_PLATFORM_IOS = 1, NP_PLATFORM_ANDROID = 2, NP_PLATFORM_OTH
 
 /** What the broker answered. All of it is checked against the URI. */
 struct np_enrolled {
+    bool waiting; /* not done yet: the code is to be confirmed, or an old phone of the user to approve */
     const char *organisation;
     const char *organisation_name; /* to show */
     const char *user;
-    const char *device_id;
+    const char *device_id; /* while waiting it may be empty */
     uint32_t generation;
-    const char *code; /* show it: the person types it into the portal; empty where none is asked */
+    const char *code; /* while waiting: the person types it into the portal; empty where none is asked */
 };
 
 /* Accounts -------------------------------------------------------------------------------------------- */
@@ -252,9 +256,30 @@ void np_account_endpoint(const struct np_account *account, struct np_endpoint *r
 
 /**
  * Say that the user-verification key became usable, or with @p sign NULL that it is not now (phone locked).
- * The public key is the enrolled one and does not change.
+ * The public key stays as it is.
  */
 void np_account_set_user_verification(struct np_account *account, np_sign_fn *sign, void *arg);
+
+/**
+ * Keys of a rotation whose outcome is not known, because the phone was stopped before on_accepted: where the
+ * broker denies the present keys, the account says Hello with these and the next generation, and when that is
+ * welcome they are the present ones and on_accepted says so. Call it before np_connection_hello().
+ *
+ * @param possession        must be usable.
+ * @param user_verification its public key counts also where it is not usable now.
+ * @return NP_OK; NP_BAD_STATE: the account is on a connection; NP_NO_KEY: @p possession; NP_INVALID: both are
+ * one key, or @p possession is the present one.
+ */
+NP_MUST_CHECK enum np_error np_account_set_next_keys(struct np_account *account,
+                                                     const struct np_signer *possession,
+                                                     const struct np_signer *user_verification);
+
+/**
+ * Until when the user's push is locked, by the broker's clock in milliseconds since 1970; 0: it is not. As of
+ * the last Welcome and what the broker said since. A time that is over by np_account_broker_unix_ms() locks
+ * nothing.
+ */
+int64_t np_account_locked_until_unix_ms(const struct np_account *account);
 
 /** (challenge, attempt) pairs that have alerted the person already. */
 struct np_alerted {
@@ -324,6 +349,8 @@ struct np_challenge {
     const char *id;
     uint32_t attempt;
     bool alert; /* ring, or show the notification: true only the first time that (id, attempt) is met */
+    bool other_sign_in;    /* say before all else: "Another sign-in is under way. If you did not start
+                           both, say No." */
     const char *portal_id; /* for a log; show portal */
     const char *organisation;
     const char *portal;
@@ -383,6 +410,29 @@ NP_MUST_CHECK enum np_error np_answer(struct np_account *account, const char *ch
 
 struct np_connection;
 
+/** What an account did to itself. Values as in device.proto, message Accepted. */
+enum np_act {
+    NP_ACT_ROTATED = 1,  /* the account has the new keys and generation: store them now */
+    NP_ACT_UNLOCKED = 2, /* push is not locked any more */
+    NP_ACT_REMOVED = 3,  /* the phone is off the account: take its challenges off the screen, forget it */
+};
+
+/** Values as in device.proto, message Notice. */
+enum np_notice_kind {
+    NP_NOTICE_PHONE_ADDED = 1,
+    NP_NOTICE_PHONE_REMOVED = 2,
+    NP_NOTICE_LOCKED = 3, /* somebody was denied or reported too often; np_unlock() lifts it */
+    NP_NOTICE_UNLOCKED = 4,
+};
+
+/** Something that the account's owner should be told. */
+struct np_notice {
+    struct np_account *account;
+    enum np_notice_kind kind;
+    const char *phone_name; /* PHONE_*: the other phone's; empty where it is not fit to be shown */
+    int64_t until_unix_ms;  /* LOCKED: by the broker's clock */
+};
+
 /** Values as in device.proto, message GoAway. */
 enum np_go_away {
     NP_GO_AWAY_UNSPECIFIED = 0,
@@ -404,6 +454,11 @@ struct np_callbacks {
     /** TLS is up, and the peer is the broker of the endpoint: say Hello or Enrol within 10 s. */
     void (*on_open)(struct np_connection *c, void *arg);
     void (*on_welcome)(struct np_connection *c, const struct np_welcome *welcome, void *arg);
+    /**
+     * The phone is enrolled: np_account_new(), and np_connection_hello(). With @p enrolled->waiting it is not
+     * yet, so show its code, or say that an old phone is asked; that comes once on a connection, again only
+     * with another code.
+     */
     void (*on_enrolled)(struct np_connection *c, const struct np_enrolled *enrolled, void *arg);
     /** Once for each push: again, with alert false, when the broker repeats it after a lost connection. */
     void (*on_challenge)(struct np_connection *c, const struct np_challenge *challenge, void *arg);
@@ -413,12 +468,15 @@ struct np_callbacks {
      */
     void (*on_resolved)(struct np_connection *c, struct np_account *account, const char *challenge_id,
                         enum np_challenge_state state, bool by_this_phone, void *arg);
+    /** np_rotate(), np_unlock() or np_remove() took effect. After REMOVED the account hears nothing more. */
+    void (*on_accepted)(struct np_connection *c, struct np_account *account, enum np_act act, void *arg);
+    void (*on_notice)(struct np_connection *c, const struct np_notice *notice, void *arg);
     /**
      * What went wrong without ending the connection: an Error of the broker, or a challenge that cannot be
      * shown (NP_UNSUPPORTED, NP_INVALID, NP_MALFORMED, NP_LIMIT) and so cannot be approved here. @p subject:
      * the device, challenge or enrolment id, or empty. @p text: for the developer's log, never for a person.
      * DENIED about a device: it is not, or no more, enrolled. INVALID about a challenge: its answer was
-     * dropped.
+     * dropped. About a device that rotates, unlocks or removes: that is dropped, but for UNAVAILABLE.
      */
     void (*on_error)(struct np_connection *c, enum np_error error, const char *subject, const char *text,
                      void *arg);
@@ -482,8 +540,9 @@ NP_MUST_CHECK enum np_error np_connection_hello(struct np_connection *c, struct 
 
 /**
  * Use the token of @p uri: make the two keys of @p possession and @p user_verification those of a new device.
- * on_enrolled follows, or on_error with the enrolment's id. After a lost connection repeat it on a new one
- * with the same keys, so store them before: other keys make the enrolment void.
+ * on_enrolled follows, or on_error with the enrolment's id. Where it says that the enrolment waits, it is
+ * asked for again every 2 s, and on_enrolled follows again when it is done. After a lost connection repeat it
+ * on a new one with the same keys, so store them before: other keys make the enrolment void.
  *
  * @param uri               copied in part; the connection's endpoint is that of the URI.
  * @param name              the phone's, "Ada's phone", 1 to 64 bytes of clean UTF-8.
@@ -495,6 +554,34 @@ NP_MUST_CHECK enum np_error np_connection_enrol(struct np_connection *c, const s
                                                 const char *name, enum np_platform platform,
                                                 const struct np_signer *possession,
                                                 const struct np_signer *user_verification);
+
+/* What an account does to itself. Each is signed inside the call, sent with the next np_connection_step(), and
+   again every 2 s until on_accepted, on_error with the device's id, or the end of the connection: then call it
+   again on the next one, after on_welcome. One at a time. */
+
+/**
+ * Give the account new keys, signed by its present user-verification key. Store the new ones before, beside
+ * the present ones, and both until on_accepted: the broker may know the new ones before the phone hears of
+ * it. When the connection or the phone is lost between, the account tries the present keys and then the new
+ * ones (np_account_set_next_keys()); where the present ones are welcome call np_rotate() again, with the same
+ * new keys.
+ *
+ * @param possession, user_verification copied, both usable; their @p arg outlives the account.
+ * @return NP_OK; NP_BAD_STATE: not welcome on @p c yet, or another act is under way; NP_NO_KEY: a new key, or
+ * the present user-verification key; NP_INVALID: a new key is a present one, or both are one; NP_NOMEM;
+ * NP_CRYPTO; what the signer returned.
+ */
+NP_MUST_CHECK enum np_error np_rotate(struct np_connection *c, struct np_account *account,
+                                      const struct np_signer *possession,
+                                      const struct np_signer *user_verification, int64_t now_mono_ms);
+
+/** Lift the lock of the user's push, signed by the user-verification key. @return as np_rotate(). */
+NP_MUST_CHECK enum np_error np_unlock(struct np_connection *c, struct np_account *account,
+                                      int64_t now_mono_ms);
+
+/** Take this phone off the account, signed by the possession key. @return as np_rotate(). */
+NP_MUST_CHECK enum np_error np_remove(struct np_connection *c, struct np_account *account,
+                                      int64_t now_mono_ms);
 
 /** Say Bye and close: on_closed follows within 2 s of steps. Harmless when closed. */
 void np_connection_bye(struct np_connection *c);

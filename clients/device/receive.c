@@ -14,6 +14,10 @@ SAME(NP_CHALLENGE_SUPERSEDED, NANOPUSH__V1__CHALLENGE_STATE__CHALLENGE_STATE_SUP
 SAME(NP_PLATFORM_OTHER, NANOPUSH__V1__PLATFORM__PLATFORM_OTHER);
 SAME(NP_OCCASION_NEW_PHONE, NANOPUSH__V1__OCCASION__OCCASION_NEW_PHONE);
 SAME(NP_GO_AWAY_OVERLOADED, NANOPUSH__V1__GO_AWAY__REASON__REASON_OVERLOADED);
+SAME(NP_ACT_ROTATED, NANOPUSH__V1__ACCEPTED__ACT__ACT_ROTATED);
+SAME(NP_ACT_REMOVED, NANOPUSH__V1__ACCEPTED__ACT__ACT_REMOVED);
+SAME(NP_NOTICE_PHONE_ADDED, NANOPUSH__V1__NOTICE__KIND__KIND_PHONE_ADDED);
+SAME(NP_NOTICE_UNLOCKED, NANOPUSH__V1__NOTICE__KIND__KIND_UNLOCKED);
 SAME(NP_MALFORMED, NANOPUSH__V1__ERROR__CODE__CODE_MALFORMED);
 SAME(NP_EXISTS, NANOPUSH__V1__ERROR__CODE__CODE_EXISTS);
 
@@ -66,7 +70,7 @@ static void on_welcome(struct np_connection *c, const Nanopush__V1__Welcome *in)
         return;
     }
     if (in->heartbeat_ms < HEARTBEAT_MIN_MS || in->heartbeat_ms > HEARTBEAT_MAX_MS ||
-        in->broker_unix_ms > UNIX_MS_MAX ||
+        in->broker_unix_ms > UNIX_MS_MAX || in->locked_until_unix_ms > UNIX_MS_MAX ||
         (in->next_trust_anchor.len != 0 && in->next_trust_anchor.len != NP_PIN_BYTES)) {
         np_connection_fail(c, NP_MALFORMED, "Welcome with a heartbeat, time or trust anchor out of bounds");
         return;
@@ -75,6 +79,12 @@ static void on_welcome(struct np_connection *c, const Nanopush__V1__Welcome *in)
     np_connection_plan_ping(c, c->now_mono_ms);
     np_account_set_clock(account, in->broker_unix_ms, c->now_mono_ms, true);
     account->welcomed = true;
+    account->locked_until_unix_ms = (int64_t)in->locked_until_unix_ms;
+    if (account->hello_with_next) {
+        np_account_adopt_next_keys(account);
+        if (c->callbacks.on_accepted)
+            c->callbacks.on_accepted(c, account, NP_ACT_ROTATED, c->arg);
+    }
     for (size_t i = 0; i < account->waiting_count; i++)
         account->waiting[i].send_mono_ms = c->now_mono_ms;
     struct np_welcome welcome = {
@@ -88,20 +98,35 @@ static void on_welcome(struct np_connection *c, const Nanopush__V1__Welcome *in)
         c->callbacks.on_welcome(c, &welcome, c->arg);
 }
 
+/* Whether it says what the enrolment URI said, and can be shown. */
+static bool enrolled_fits(const struct np_connection *c, const Nanopush__V1__Enrolled *in)
+{
+    bool has_device = np_text_fits(in->device_id, NP_ID_SIZE) || (in->waiting && !*in->device_id);
+    return has_device && strcmp(in->organisation, c->enrolment.organisation) == 0 &&
+           strcmp(in->user, c->enrolment.user) == 0 && np_text_clean(in->organisation_name) &&
+           (!*in->code || np_code_fits(in->code));
+}
+
 static void on_enrolled(struct np_connection *c, const Nanopush__V1__Enrolled *in)
 {
     if (!c->enrolling || strcmp(in->enrolment_id, c->enrolment.enrolment_id) != 0) {
         report(c, NP_NOT_FOUND, in->enrolment_id, "Enrolled without an Enrol");
         return;
     }
-    if (strcmp(in->organisation, c->enrolment.organisation) != 0 ||
-        strcmp(in->user, c->enrolment.user) != 0 || !np_text_fits(in->device_id, NP_ID_SIZE) ||
-        !np_text_clean(in->organisation_name) || (*in->code && !np_code_fits(in->code))) {
+    if (!enrolled_fits(c, in)) {
         np_connection_fail(c, NP_MALFORMED, "Enrolled says something else than the enrolment URI");
         return;
     }
-    c->enrolling = false;
+    if (!in->waiting) {
+        np_enrol_done(c);
+    } else if (c->enrol_waits && strcmp(c->enrol_code, in->code) == 0) {
+        return; /* the app knows */
+    } else {
+        c->enrol_waits = true;
+        memcpy(c->enrol_code, in->code, strlen(in->code) + 1);
+    }
     struct np_enrolled enrolled = {
+        .waiting = in->waiting,
         .organisation = in->organisation,
         .organisation_name = in->organisation_name,
         .user = in->user,
@@ -139,6 +164,7 @@ static void show(struct np_connection *c, struct np_account *account, const stru
         .id = push->challenge_id,
         .attempt = push->attempt,
         .alert = np_account_alert(account, push->challenge_id, push->attempt),
+        .other_sign_in = display->other_sign_in,
         .portal_id = push->portal_id,
         .organisation = display->organisation,
         .portal = display->portal,
@@ -233,9 +259,46 @@ static void on_error(struct np_connection *c, const Nanopush__V1__Error *in)
                  in->code <= NANOPUSH__V1__ERROR__CODE__CODE_EXISTS;
     enum np_error error = known ? (enum np_error)in->code : NP_UNSUPPORTED;
     if (c->enrolling && strcmp(in->subject, c->enrolment.enrolment_id) == 0)
-        c->enrolling = false;
+        np_enrol_done(c);
+    struct np_account *account = find_account(c, in->subject);
+    if (account && np_account_settle_error(c, account, error))
+        return;
     report(c, error, in->subject, in->text);
     settle_error(c, error, in->subject);
+}
+
+static void on_accepted(struct np_connection *c, const Nanopush__V1__Accepted *in)
+{
+    struct np_account *account = find_account(c, in->device_id);
+    if (account)
+        np_act_accepted(c, account, in);
+    else
+        report(c, NP_NOT_FOUND, in->device_id, "Accepted for an account that did not say Hello");
+}
+
+static void on_notice(struct np_connection *c, const Nanopush__V1__Notice *in)
+{
+    struct np_account *account = find_account(c, in->device_id);
+    if (!account || in->until_unix_ms > UNIX_MS_MAX) {
+        report(c, account ? NP_INVALID : NP_NOT_FOUND, in->device_id,
+               account ? "a Notice of a time out of bounds"
+                       : "a Notice for an account that did not say Hello");
+        return;
+    }
+    if (in->kind < NANOPUSH__V1__NOTICE__KIND__KIND_PHONE_ADDED ||
+        in->kind > NANOPUSH__V1__NOTICE__KIND__KIND_UNLOCKED)
+        return; /* of a later version */
+    bool locked = in->kind == NANOPUSH__V1__NOTICE__KIND__KIND_LOCKED;
+    if (locked || in->kind == NANOPUSH__V1__NOTICE__KIND__KIND_UNLOCKED)
+        account->locked_until_unix_ms = locked ? (int64_t)in->until_unix_ms : 0;
+    struct np_notice notice = {
+        .account = account,
+        .kind = (enum np_notice_kind)in->kind,
+        .phone_name = np_text_clean(in->phone_name) ? in->phone_name : "",
+        .until_unix_ms = locked ? (int64_t)in->until_unix_ms : 0,
+    };
+    if (c->callbacks.on_notice)
+        c->callbacks.on_notice(c, &notice, c->arg);
 }
 
 static void on_pong(struct np_connection *c, const Nanopush__V1__Pong *in)
@@ -275,6 +338,12 @@ static void dispatch(struct np_connection *c, Nanopush__V1__BrokerMessage *messa
         break;
     case NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_GO_AWAY:
         on_go_away(c, message->go_away);
+        break;
+    case NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ACCEPTED:
+        on_accepted(c, message->accepted);
+        break;
+    case NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_NOTICE:
+        on_notice(c, message->notice);
         break;
     case NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ERROR:
         on_error(c, message->error);

@@ -8,8 +8,10 @@
 
 #define PASSCODE_BYTES_MIN 4
 #define ENROL_SECONDS      60
+#define CONFIRM_SECONDS    600 /* as long as the token of an enrolment may live */
+#define ACT_SECONDS        60
 
-static int complain(const struct soft_phone_options *options, enum np_error error, const char *text)
+int soft_phone_complain(const struct soft_phone_options *options, enum np_error error, const char *text)
 {
     soft_phone_print_error(options, error, "", text);
     return SOFT_PHONE_FAILED;
@@ -36,7 +38,8 @@ static void enrol_on_open(struct np_connection *c, void *arg)
     enum np_error error = np_connection_enrol(c, phone->uri, phone->name, phone->platform, &phone->possession,
                                               &phone->verification);
     if (error != NP_OK)
-        soft_phone_stop(phone, complain(phone->options, error, "the enrolment could not be asked for"));
+        soft_phone_stop(phone,
+                        soft_phone_complain(phone->options, error, "the enrolment could not be asked for"));
 }
 
 static void enrol_on_enrolled(struct np_connection *c, const struct np_enrolled *enrolled, void *arg)
@@ -44,10 +47,17 @@ static void enrol_on_enrolled(struct np_connection *c, const struct np_enrolled 
     struct soft_phone *phone = arg;
     struct soft_phone_store *s = &phone->store;
     (void)c;
+    if (enrolled->waiting) {
+        soft_phone_print_waiting(phone->options, enrolled);
+        phone->attempt = 0;
+        if (phone->options->max_seconds <= 0)
+            set_end(phone, CONFIRM_SECONDS);
+        return;
+    }
     memcpy(s->device_id, enrolled->device_id, strlen(enrolled->device_id) + 1);
     s->generation = enrolled->generation;
     if (!soft_phone_store_save_account(s)) {
-        soft_phone_stop(phone, complain(phone->options, s->error, s->why));
+        soft_phone_stop(phone, soft_phone_complain(phone->options, s->error, s->why));
         return;
     }
     soft_phone_print_enrolled(phone->options, enrolled);
@@ -69,7 +79,7 @@ static void enrol_on_closed(struct np_connection *c, enum np_error why, const ch
 {
     struct soft_phone *phone = arg;
     if (why == NP_UNTRUSTED)
-        soft_phone_stop(phone, complain(phone->options, why, text));
+        soft_phone_stop(phone, soft_phone_complain(phone->options, why, text));
     soft_phone_on_closed(c, why, text, phone);
 }
 
@@ -103,12 +113,12 @@ static bool prepare_store(struct soft_phone *phone)
 static int enrol(struct soft_phone *phone)
 {
     if (!prepare_store(phone))
-        return complain(phone->options, phone->store.error, phone->store.why);
+        return soft_phone_complain(phone->options, phone->store.error, phone->store.why);
     enum np_error error = np_key_signer(phone->store.possession, &phone->possession);
     if (error == NP_OK)
         error = np_key_signer(phone->store.user_verification, &phone->verification);
     if (error != NP_OK)
-        return complain(phone->options, error, "");
+        return soft_phone_complain(phone->options, error, "");
     np_enrolment_uri_endpoint(phone->uri, &phone->endpoint);
     set_end(phone, phone->options->max_seconds > 0 ? phone->options->max_seconds : ENROL_SECONDS);
     soft_phone_loop(phone);
@@ -127,12 +137,12 @@ int soft_phone_enrol(const char *uri, const char *name, int platform,
     };
     struct np_enrolment_uri parsed;
     if (!options->passcode || strlen(options->passcode) < PASSCODE_BYTES_MIN)
-        return complain(options, NP_NO_KEY, "enrolling needs a passcode of 4 characters or more");
+        return soft_phone_complain(options, NP_NO_KEY, "enrolling needs a passcode of 4 characters or more");
     enum np_error error = np_enrolment_uri_parse(uri, &parsed);
     if (error != NP_OK)
-        return complain(options, error, "not an enrolment URI");
+        return soft_phone_complain(options, error, "not an enrolment URI");
     struct soft_phone *phone = calloc(1, sizeof *phone);
-    int exit_code = phone ? SOFT_PHONE_OK : complain(options, NP_NOMEM, "");
+    int exit_code = phone ? SOFT_PHONE_OK : soft_phone_complain(options, NP_NOMEM, "");
     if (phone) {
         phone->options = options;
         phone->callbacks = &callbacks;
@@ -152,9 +162,10 @@ int soft_phone_enrol(const char *uri, const char *name, int platform,
 static void run_on_open(struct np_connection *c, void *arg)
 {
     struct soft_phone *phone = arg;
+    phone->welcome = false;
     enum np_error error = np_connection_hello(c, phone->account);
     if (error != NP_OK)
-        soft_phone_stop(phone, complain(phone->options, error, "the account could not say hello"));
+        soft_phone_stop(phone, soft_phone_complain(phone->options, error, "the account could not say hello"));
 }
 
 static void run_on_welcome(struct np_connection *c, const struct np_welcome *welcome, void *arg)
@@ -162,14 +173,19 @@ static void run_on_welcome(struct np_connection *c, const struct np_welcome *wel
     struct soft_phone *phone = arg;
     (void)c;
     phone->attempt = 0;
+    phone->welcome = true;
     if (welcome->pins_changed) {
         const struct np_account_options *o = np_account_options(phone->account);
         memcpy(phone->store.pins, o->pins, sizeof o->pins);
         phone->store.pin_count = o->pin_count;
         if (!soft_phone_store_save_account(&phone->store))
-            complain(phone->options, phone->store.error, phone->store.why);
+            soft_phone_complain(phone->options, phone->store.error, phone->store.why);
     }
     soft_phone_print_welcome(phone->options, phone->store.device_id, welcome);
+    int64_t locked_until_unix_ms = np_account_locked_until_unix_ms(welcome->account);
+    if (locked_until_unix_ms)
+        soft_phone_print_locked(phone->options, phone->store.device_id, locked_until_unix_ms);
+    soft_phone_begin_due(phone);
 }
 
 static void run_on_challenge(struct np_connection *c, const struct np_challenge *challenge, void *arg)
@@ -177,7 +193,7 @@ static void run_on_challenge(struct np_connection *c, const struct np_challenge 
     struct soft_phone *phone = arg;
     (void)c;
     if (challenge->alert && !soft_phone_store_save_alerted(&phone->store, phone->account))
-        complain(phone->options, phone->store.error, phone->store.why);
+        soft_phone_complain(phone->options, phone->store.error, phone->store.why);
     soft_phone_print_challenge(phone->options, challenge);
     soft_phone_show(phone, challenge);
 }
@@ -197,28 +213,51 @@ static void run_on_error(struct np_connection *c, enum np_error error, const cha
                          void *arg)
 {
     struct soft_phone *phone = arg;
-    soft_phone_print_error(phone->options, error, subject, text);
     bool about_account = strcmp(subject, phone->store.device_id) == 0;
-    if (about_account && error == NP_UNAVAILABLE)
+    if (about_account && error == NP_DENIED && phone->remove_asked) {
+        soft_phone_removed(phone); /* what was lost was the answer */
+        return;
+    }
+    soft_phone_print_error(phone->options, error, subject, text);
+    if (!about_account)
+        return;
+    if (error == NP_UNAVAILABLE && !phone->welcome)
         np_connection_bye(c); /* and again, with backoff */
-    else if (about_account && error == NP_DENIED)
+    else if (error == NP_DENIED || (phone->act && error != NP_UNAVAILABLE))
         soft_phone_stop(phone, SOFT_PHONE_FAILED);
 }
 
 static int run(struct soft_phone *phone)
 {
     struct soft_phone_store *s = &phone->store;
-    if (!soft_phone_store_open(phone->options->state_dir, false, s) ||
-        !soft_phone_store_load(s, phone->options->passcode))
-        return complain(phone->options, s->error, s->why);
+    const struct soft_phone_options *options = phone->options;
+    if (!soft_phone_store_open(options->state_dir, false, s) || !soft_phone_store_load(s, options->passcode))
+        return soft_phone_complain(options, s->error, s->why);
     if (!*s->device_id)
-        return complain(phone->options, NP_NOT_FOUND, "the state directory holds no account: enrol first");
+        return soft_phone_complain(options, NP_NOT_FOUND,
+                                   "the state directory holds no account: enrol first");
     if (!soft_phone_store_account(s, &phone->account))
-        return complain(phone->options, s->error, s->why);
-    phone->stdin_open = phone->options->answer == SOFT_PHONE_ASK;
-    set_end(phone, phone->options->max_seconds);
+        return soft_phone_complain(options, s->error, s->why);
+    phone->stdin_open = !phone->act && options->answer == SOFT_PHONE_ASK;
+    set_end(phone, phone->act && options->max_seconds <= 0 ? ACT_SECONDS : options->max_seconds);
     soft_phone_loop(phone);
     return phone->exit_code;
+}
+
+static int run_for(enum np_act act, const struct np_callbacks *callbacks,
+                   const struct soft_phone_options *options)
+{
+    struct soft_phone *phone = calloc(1, sizeof *phone);
+    if (!phone)
+        return soft_phone_complain(options, NP_NOMEM, "");
+    phone->options = options;
+    phone->callbacks = callbacks;
+    phone->act = act;
+    int exit_code = run(phone);
+    np_account_free(phone->account);
+    soft_phone_store_close(&phone->store);
+    free(phone);
+    return exit_code;
 }
 
 int soft_phone_run(const struct soft_phone_options *options)
@@ -228,18 +267,26 @@ int soft_phone_run(const struct soft_phone_options *options)
         .on_welcome = run_on_welcome,
         .on_challenge = run_on_challenge,
         .on_resolved = run_on_resolved,
+        .on_accepted = soft_phone_on_accepted,
+        .on_notice = soft_phone_on_notice,
         .on_error = run_on_error,
         .on_go_away = on_go_away,
         .on_closed = soft_phone_on_closed,
     };
-    struct soft_phone *phone = calloc(1, sizeof *phone);
-    if (!phone)
-        return complain(options, NP_NOMEM, "");
-    phone->options = options;
-    phone->callbacks = &callbacks;
-    int exit_code = run(phone);
-    np_account_free(phone->account);
-    soft_phone_store_close(&phone->store);
-    free(phone);
-    return exit_code;
+    return run_for((enum np_act)0, &callbacks, options);
+}
+
+int soft_phone_act(int act, const struct soft_phone_options *options)
+{
+    static const struct np_callbacks callbacks = {
+        .on_open = run_on_open,
+        .on_welcome = run_on_welcome,
+        .on_accepted = soft_phone_on_accepted,
+        .on_error = run_on_error,
+        .on_go_away = on_go_away,
+        .on_closed = soft_phone_on_closed,
+    };
+    if (act != NP_ACT_REMOVED && !options->passcode)
+        return soft_phone_complain(options, NP_NO_KEY, "that needs the passcode");
+    return run_for((enum np_act)act, &callbacks, options);
 }

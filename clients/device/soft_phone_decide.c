@@ -99,13 +99,31 @@ static bool parse_decision(const char *word, enum np_decision *ret)
     return false;
 }
 
+static bool parse_act(const char *word, enum np_act *ret)
+{
+    static const char *const words[] = {
+        [NP_ACT_ROTATED] = "rotate", [NP_ACT_UNLOCKED] = "unlock", [NP_ACT_REMOVED] = "remove"};
+    for (size_t i = NP_ACT_ROTATED; i <= NP_ACT_REMOVED; i++) {
+        if (strcmp(words[i], word) != 0)
+            continue;
+        *ret = (enum np_act)i;
+        return true;
+    }
+    return false;
+}
+
 /* WORD [CHALLENGE] [CODE] */
 static void decide(struct soft_phone *phone, char *line)
 {
     enum np_decision decision;
+    enum np_act act;
     char *rest = NULL, *word = strtok_r(line, " \t\r", &rest);
     if (!word)
         return;
+    if (parse_act(word, &act)) {
+        soft_phone_begin(phone, act);
+        return;
+    }
     char *code = strtok_r(NULL, " \t\r", &rest);
     struct soft_phone_shown *shown = code ? find(phone, code) : NULL;
     if (shown)
@@ -113,7 +131,8 @@ static void decide(struct soft_phone *phone, char *line)
     else
         shown = oldest_open(phone);
     if (!parse_decision(word, &decision))
-        soft_phone_print_error(phone->options, NP_INVALID, "", "not y, n or r, approve, deny or not_me");
+        soft_phone_print_error(phone->options, NP_INVALID, "",
+                               "not y, n or r, approve, deny or not_me, unlock, rotate or remove");
     else if (!shown)
         soft_phone_print_error(phone->options, NP_NOT_FOUND, "", "nothing waits for an answer");
     else

@@ -2,6 +2,7 @@
  * One run of the soft phone, and how its parts share it:
  *
  *    soft_phone.c         enrol and run: what the callbacks of the library mean
+ *    soft_phone_act.c     new keys, unlock, remove
  *    soft_phone_loop.c    connect, poll, reconnect, signals, time
  *    soft_phone_decide.c  what to answer, and when
  */
@@ -27,6 +28,9 @@ struct soft_phone {
     struct np_endpoint endpoint;
     struct soft_phone_store store;
     struct np_account *account;                /* run */
+    enum np_act act;                           /* run: what it is for; 0: to answer challenges */
+    bool welcome;                              /* run: on this connection */
+    bool remove_asked;                         /* run: the phone may be off the account already */
     const struct np_enrolment_uri *uri;        /* enrol */
     const char *name;                          /* enrol */
     enum np_platform platform;                 /* enrol */
@@ -60,6 +64,22 @@ void soft_phone_on_closed(struct np_connection *c, enum np_error why, const char
 
 /** Say Bye and end the loop with @p exit_code. */
 void soft_phone_stop(struct soft_phone *phone, int exit_code);
+
+/** Begin what the person wants; on an error, which is said, nothing is under way. */
+void soft_phone_begin(struct soft_phone *phone, enum np_act act);
+
+/** After a Welcome: what it was started for, or a rotation that was cut off. */
+void soft_phone_begin_due(struct soft_phone *phone);
+
+/** The library's callbacks. */
+void soft_phone_on_accepted(struct np_connection *c, struct np_account *account, enum np_act act, void *arg);
+void soft_phone_on_notice(struct np_connection *c, const struct np_notice *notice, void *arg);
+
+/** The phone is off the account: delete what is stored, and end. */
+void soft_phone_removed(struct soft_phone *phone);
+
+/** Say on @p phone's behalf what went wrong. @return SOFT_PHONE_FAILED. */
+int soft_phone_complain(const struct soft_phone_options *options, enum np_error error, const char *text);
 
 /** A challenge came, or came again. */
 void soft_phone_show(struct soft_phone *phone, const struct np_challenge *challenge);

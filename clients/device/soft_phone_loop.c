@@ -151,7 +151,8 @@ static void wait_and_handle(struct soft_phone *phone)
         soft_phone_read_decisions(phone);
     soft_phone_answer_due(phone, now_mono_ms);
     if (!phone->stopping && now_mono_ms >= phone->end_mono_ms)
-        soft_phone_stop(phone, phone->options->once || phone->uri ? SOFT_PHONE_TIMED_OUT : SOFT_PHONE_OK);
+        soft_phone_stop(phone, phone->options->once || phone->uri || phone->act ? SOFT_PHONE_TIMED_OUT
+                                                                                : SOFT_PHONE_OK);
     if (phone->connection)
         step(phone);
 }

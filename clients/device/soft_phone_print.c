@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define NAME(names, value)                                                                                   \
     ((size_t)(value) < sizeof(names) / sizeof *(names) ? (names)[value] : "unspecified")
@@ -27,6 +28,11 @@ static const char *const state_names[] = {"unknown",
                                           [NP_CHALLENGE_SUPERSEDED] = "superseded"};
 static const char *const go_away_names[] = {"unspecified", "draining", "taken_over", "idle", "overloaded"};
 static const char *const decision_names[] = {"approve", "deny", "not_me"};
+static const char *const act_names[] = {"unspecified", [NP_ACT_ROTATED] = "rotated",
+                                        [NP_ACT_UNLOCKED] = "unlocked", [NP_ACT_REMOVED] = "removed"};
+static const char *const notice_names[] = {
+    "unspecified", [NP_NOTICE_PHONE_ADDED] = "phone_added", [NP_NOTICE_PHONE_REMOVED] = "phone_removed",
+    [NP_NOTICE_LOCKED] = "locked", [NP_NOTICE_UNLOCKED] = "unlocked"};
 
 #define ERROR_NAME_SIZE 16
 
@@ -113,6 +119,7 @@ static void json_challenge(const struct np_challenge *challenge)
     json_text(&b, "id", challenge->id);
     json_number(&b, "attempt", challenge->attempt);
     json_bool(&b, "alert", challenge->alert);
+    json_bool(&b, "other_sign_in", challenge->other_sign_in);
     json_text(&b, "portal_id", challenge->portal_id);
     json_text(&b, "organisation", challenge->organisation);
     json_text(&b, "portal", challenge->portal);
@@ -162,9 +169,12 @@ static void text_how_to_answer(const struct np_challenge *challenge)
 
 static void text_challenge(const struct np_challenge *challenge, bool ask)
 {
-    printf("%s%s\n", challenge->alert ? "\a" : "",
-           challenge->occasion == NP_OCCASION_NEW_PHONE ? "May another phone be added to your account?"
-                                                        : "Did you just try to sign in?");
+    printf("%s", challenge->alert ? "\a" : "");
+    if (challenge->other_sign_in)
+        printf("Another sign-in is under way. If you did not start both, say No.\n");
+    printf("%s\n", challenge->occasion == NP_OCCASION_NEW_PHONE
+                       ? "May another phone be added to your account?"
+                       : "Did you just try to sign in?");
     text_line("Organisation", challenge->organisation);
     text_line("Portal", challenge->portal);
     text_line("User", challenge->user);
@@ -210,18 +220,10 @@ static const char *outcome(enum np_challenge_state state)
 
 /* Events ---------------------------------------------------------------------------------------------- */
 
-void soft_phone_print_enrolled(const struct soft_phone_options *o, const struct np_enrolled *enrolled)
+static void json_enrolled(const char *event, const struct np_enrolled *enrolled)
 {
-    if (!o->json) {
-        printf("This is now a phone of %s at %s.\n", enrolled->user,
-               *enrolled->organisation_name ? enrolled->organisation_name : enrolled->organisation);
-        if (*enrolled->code)
-            printf("Type this code into the portal: %s\n", enrolled->code);
-        fflush(stdout);
-        return;
-    }
     struct np_buf b = {0};
-    json_begin(&b, "enrolled");
+    json_begin(&b, event);
     json_text(&b, "organisation", enrolled->organisation);
     json_text(&b, "organisation_name", enrolled->organisation_name);
     json_text(&b, "user", enrolled->user);
@@ -229,6 +231,27 @@ void soft_phone_print_enrolled(const struct soft_phone_options *o, const struct 
     json_number(&b, "generation", enrolled->generation);
     json_text(&b, "code", enrolled->code);
     json_end(&b);
+}
+
+void soft_phone_print_waiting(const struct soft_phone_options *o, const struct np_enrolled *enrolled)
+{
+    if (o->json)
+        json_enrolled("waiting", enrolled);
+    else if (*enrolled->code)
+        printf("Type this code into the portal: %s\n", enrolled->code);
+    else
+        printf("Your old phone is asked whether this one may be added.\n");
+    fflush(stdout);
+}
+
+void soft_phone_print_enrolled(const struct soft_phone_options *o, const struct np_enrolled *enrolled)
+{
+    if (o->json)
+        json_enrolled("enrolled", enrolled);
+    else
+        printf("This is now a phone of %s at %s.\n", enrolled->user,
+               *enrolled->organisation_name ? enrolled->organisation_name : enrolled->organisation);
+    fflush(stdout);
 }
 
 void soft_phone_print_welcome(const struct soft_phone_options *o, const char *device_id,
@@ -281,6 +304,90 @@ void soft_phone_print_resolved(const struct soft_phone_options *o, const char *c
     json_text(&b, "id", challenge_id);
     json_text(&b, "state", NAME(state_names, state));
     json_bool(&b, "by_this_phone", by_this_phone);
+    json_end(&b);
+}
+
+void soft_phone_print_locked(const struct soft_phone_options *o, const char *device_id, int64_t until_unix_ms)
+{
+    struct np_buf b = {0};
+    if (!o->json) {
+        time_t until_unix_s = (time_t)(until_unix_ms / 1000);
+        struct tm at;
+        char when[32] = "";
+        if (localtime_r(&until_unix_s, &at))
+            strftime(when, sizeof when, "%F %T", &at);
+        printf("Sign-ins by phone are locked until %s. If it was you, unlock them.\n", when);
+        fflush(stdout);
+        return;
+    }
+    json_begin(&b, "locked");
+    json_text(&b, "device_id", device_id);
+    json_number(&b, "until_unix_ms", until_unix_ms);
+    json_end(&b);
+}
+
+static const char *what_was_accepted(enum np_act act)
+{
+    switch (act) {
+    case NP_ACT_ROTATED:
+        return "This phone has new keys.";
+    case NP_ACT_UNLOCKED:
+        return "Sign-ins by phone are unlocked.";
+    case NP_ACT_REMOVED:
+        break;
+    }
+    return "This is no phone of the account any more.";
+}
+
+void soft_phone_print_accepted(const struct soft_phone_options *o, const char *device_id, enum np_act act,
+                               uint32_t generation)
+{
+    struct np_buf b = {0};
+    if (!o->json) {
+        printf("%s\n", what_was_accepted(act));
+        fflush(stdout);
+        return;
+    }
+    json_begin(&b, "accepted");
+    json_text(&b, "device_id", device_id);
+    json_text(&b, "act", NAME(act_names, act));
+    json_number(&b, "generation", generation);
+    json_end(&b);
+}
+
+static void text_notice(const struct np_notice *notice)
+{
+    const char *name = *notice->phone_name ? notice->phone_name : "without a name";
+    switch (notice->kind) {
+    case NP_NOTICE_PHONE_ADDED:
+        printf("A phone was added to your account: %s. If that was not you, report it.\n", name);
+        break;
+    case NP_NOTICE_PHONE_REMOVED:
+        printf("A phone was taken off your account: %s.\n", name);
+        break;
+    case NP_NOTICE_LOCKED:
+        break; /* soft_phone_print_locked() says until when */
+    case NP_NOTICE_UNLOCKED:
+        printf("Sign-ins by phone are unlocked.\n");
+        break;
+    }
+}
+
+void soft_phone_print_notice(const struct soft_phone_options *o, const char *device_id,
+                             const struct np_notice *notice)
+{
+    struct np_buf b = {0};
+    if (!o->json) {
+        text_notice(notice);
+        fflush(stdout);
+        return;
+    }
+    json_begin(&b, "notice");
+    json_text(&b, "device_id", device_id);
+    json_text(&b, "kind", NAME(notice_names, notice->kind));
+    json_text(&b, "phone_name", notice->phone_name);
+    if (notice->kind == NP_NOTICE_LOCKED)
+        json_number(&b, "until_unix_ms", notice->until_unix_ms);
     json_end(&b);
 }
 

@@ -12,8 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_BYTES_MAX 65536
-#define FIRST_LINE     "nanopush-soft-phone 1"
+#define FILE_BYTES_MAX    65536
+#define FILE_NAME_SIZE    40
+#define ROTATIONS_MAX     999999999
+
+#define POSSESSION        "possession"
+#define USER_VERIFICATION "user-verification"
+
+#define FIRST_LINE        "nanopush-soft-phone 1"
 
 /* The account's texts, one "name value" line each. */
 static const struct text_row {
@@ -54,6 +60,8 @@ void soft_phone_store_close(struct soft_phone_store *s)
         close(s->dir_fd);
     np_key_free(s->possession);
     np_key_free(s->user_verification);
+    np_key_free(s->next_possession);
+    np_key_free(s->next_user_verification);
     *s = (struct soft_phone_store){.dir_fd = -1};
 }
 
@@ -132,6 +140,8 @@ bool soft_phone_store_save_account(struct soft_phone_store *s)
     np_buf_add_number(&b, s->port);
     np_buf_add_text(&b, "\ngeneration ");
     np_buf_add_number(&b, s->generation);
+    np_buf_add_text(&b, "\nrotations ");
+    np_buf_add_number(&b, s->rotations);
     np_buf_add_text(&b, "\n");
     for (size_t i = 0; i < s->pin_count; i++) {
         np_buf_add_text(&b, "pin ");
@@ -164,6 +174,8 @@ static bool parse_line(struct soft_phone_store *s, const char *name, const char 
         s->port = (uint16_t)number;
     else if (strcmp(name, "generation") == 0 && parse_number(value, UINT32_MAX, &number))
         s->generation = (uint32_t)number;
+    else if (strcmp(name, "rotations") == 0 && parse_number(value, ROTATIONS_MAX, &number))
+        s->rotations = (uint32_t)number;
     else if (strcmp(name, "pin") == 0 && s->pin_count < NP_PINS_MAX &&
              np_base64url_decode(value, strlen(value), s->pins[s->pin_count], NP_PIN_BYTES))
         s->pin_count++;
@@ -189,6 +201,17 @@ static bool parse_account(struct soft_phone_store *s, char *text)
 }
 
 /* Keys ------------------------------------------------------------------------------------------------ */
+
+/* Each pair of keys has files of its own, and the account names the pair: so that one write moves from the
+ * old keys to the next. */
+static const char *key_file(const char *stem, uint32_t rotations, char ret[FILE_NAME_SIZE])
+{
+    if (rotations)
+        snprintf(ret, FILE_NAME_SIZE, "%s-%u.pem", stem, (unsigned)rotations);
+    else
+        snprintf(ret, FILE_NAME_SIZE, "%s.pem", stem);
+    return ret;
+}
 
 static bool load_key(struct soft_phone_store *s, const char *name, const char *passcode, struct np_key **ret)
 {
@@ -221,10 +244,76 @@ static bool make_key(struct soft_phone_store *s, const char *name, const char *p
     return true;
 }
 
+static bool make_pair(struct soft_phone_store *s, uint32_t rotations, const char *passcode,
+                      struct np_key **possession, struct np_key **user_verification)
+{
+    char name[FILE_NAME_SIZE];
+    return make_key(s, key_file(POSSESSION, rotations, name), NULL, possession) &&
+           make_key(s, key_file(USER_VERIFICATION, rotations, name), passcode, user_verification);
+}
+
+static void unlink_pair(struct soft_phone_store *s, uint32_t rotations)
+{
+    char name[FILE_NAME_SIZE];
+    unlinkat(s->dir_fd, key_file(POSSESSION, rotations, name), 0);
+    unlinkat(s->dir_fd, key_file(USER_VERIFICATION, rotations, name), 0);
+}
+
 bool soft_phone_store_make_keys(struct soft_phone_store *s, const char *passcode)
 {
-    return make_key(s, "possession.pem", NULL, &s->possession) &&
-           make_key(s, "user-verification.pem", passcode, &s->user_verification);
+    unlink_pair(s, s->rotations + 1); /* a rotation of an account that is no more */
+    return make_pair(s, s->rotations, passcode, &s->possession, &s->user_verification);
+}
+
+bool soft_phone_store_make_next_keys(struct soft_phone_store *s, const char *passcode)
+{
+    if (s->next_possession && s->next_user_verification)
+        return true;
+    if (s->rotations == ROTATIONS_MAX)
+        return fail(s, NP_LIMIT, "the keys were rotated too often");
+    return make_pair(s, s->rotations + 1, passcode, &s->next_possession, &s->next_user_verification);
+}
+
+bool soft_phone_store_adopt_next_keys(struct soft_phone_store *s, uint32_t generation)
+{
+    np_key_free(s->possession);
+    np_key_free(s->user_verification);
+    s->possession = s->next_possession;
+    s->user_verification = s->next_user_verification;
+    s->next_possession = s->next_user_verification = NULL;
+    s->generation = generation;
+    s->rotations++;
+    if (!soft_phone_store_save_account(s))
+        return false;
+    unlink_pair(s, s->rotations - 1);
+    return true;
+}
+
+bool soft_phone_store_wipe(struct soft_phone_store *s)
+{
+    if (unlinkat(s->dir_fd, "account", 0) != 0)
+        return fail(s, NP_IO, "the account cannot be deleted");
+    unlinkat(s->dir_fd, "alerted", 0);
+    unlink_pair(s, s->rotations);
+    unlink_pair(s, s->rotations + 1);
+    return true;
+}
+
+static bool load_pair(struct soft_phone_store *s, uint32_t rotations, const char *passcode,
+                      struct np_key **possession, struct np_key **user_verification)
+{
+    char name[FILE_NAME_SIZE];
+    if (!load_key(s, key_file(POSSESSION, rotations, name), NULL, possession))
+        return false;
+    return !passcode ||
+           load_key(s, key_file(USER_VERIFICATION, rotations, name), passcode, user_verification);
+}
+
+/* The pair is made with its user-verification key last: without that one it was never used. */
+static bool has_next_pair(const struct soft_phone_store *s)
+{
+    char name[FILE_NAME_SIZE];
+    return faccessat(s->dir_fd, key_file(USER_VERIFICATION, s->rotations + 1, name), F_OK, 0) == 0;
 }
 
 bool soft_phone_store_load(struct soft_phone_store *s, const char *passcode)
@@ -236,9 +325,10 @@ bool soft_phone_store_load(struct soft_phone_store *s, const char *passcode)
     free(text);
     if (!ok)
         return fail(s, NP_MALFORMED, "the file account of the state directory is broken");
-    if (!load_key(s, "possession.pem", NULL, &s->possession))
+    if (!load_pair(s, s->rotations, passcode, &s->possession, &s->user_verification))
         return false;
-    return !passcode || load_key(s, "user-verification.pem", passcode, &s->user_verification);
+    return !has_next_pair(s) ||
+           load_pair(s, s->rotations + 1, passcode, &s->next_possession, &s->next_user_verification);
 }
 
 /* Alerts ---------------------------------------------------------------------------------------------- */
@@ -279,6 +369,16 @@ static void load_alerted(struct soft_phone_store *s, struct np_account *account)
     np_account_set_alerted(account, alerted, count);
 }
 
+/* Without a passcode the user-verification key stays away, and its public part with it. */
+static enum np_error set_next_keys(struct soft_phone_store *s, struct np_account *account)
+{
+    struct np_signer possession, user_verification = {.sign = NULL};
+    enum np_error error = np_key_signer(s->next_possession, &possession);
+    if (error == NP_OK && s->next_user_verification)
+        error = np_key_signer(s->next_user_verification, &user_verification);
+    return error == NP_OK ? np_account_set_next_keys(account, &possession, &user_verification) : error;
+}
+
 bool soft_phone_store_account(struct soft_phone_store *s, struct np_account **ret)
 {
     struct np_account_options options = {
@@ -297,6 +397,8 @@ bool soft_phone_store_account(struct soft_phone_store *s, struct np_account **re
         error = np_key_signer(s->user_verification, &options.user_verification);
     if (error == NP_OK)
         error = np_account_new(&options, ret);
+    if (error == NP_OK && s->next_possession)
+        error = set_next_keys(s, *ret);
     if (error != NP_OK)
         return fail(s, error, np_error_text(error));
     load_alerted(s, *ret);

@@ -19,10 +19,13 @@ struct soft_phone_store {
     char server_name[NP_HOST_SIZE];
     uint8_t pins[NP_PINS_MAX][NP_PIN_BYTES];
     size_t pin_count;
+    uint32_t rotations; /* how often the keys were; names their files */
     struct np_key *possession;
-    struct np_key *user_verification; /* NULL without a passcode */
-    enum np_error error;              /* both after a function returned false */
-    const char *why;                  /* static */
+    struct np_key *user_verification;      /* NULL without a passcode */
+    struct np_key *next_possession;        /* of a rotation that is not known to be accepted; else NULL */
+    struct np_key *next_user_verification; /* likewise; NULL without a passcode */
+    enum np_error error;                   /* both after a function returned false */
+    const char *why;                       /* static */
 };
 
 /** Open and lock the directory; @p create it where it is missing. @return false, with s->why, on failure. */
@@ -40,6 +43,20 @@ bool soft_phone_store_save_account(struct soft_phone_store *s);
 
 /** Make two new keys and store them. @return false with s->why. */
 bool soft_phone_store_make_keys(struct soft_phone_store *s, const char *passcode);
+
+/** Make two keys for the next rotation and store them beside the present ones, unless they are there. @return
+ * as above. */
+bool soft_phone_store_make_next_keys(struct soft_phone_store *s, const char *passcode);
+
+/**
+ * The next keys are the present ones: what is stored changes from the one to the other at once, and the old
+ * keys go. The account of soft_phone_store_account() has adopted them. @return false with s->why: the next
+ * keys stay stored.
+ */
+bool soft_phone_store_adopt_next_keys(struct soft_phone_store *s, uint32_t generation);
+
+/** Delete account and keys: the directory is ready for another enrolment. @return false with s->why. */
+bool soft_phone_store_wipe(struct soft_phone_store *s);
 
 /** The account as the library wants it; @p s must outlive it. @return false with s->why. */
 bool soft_phone_store_account(struct soft_phone_store *s, struct np_account **ret);

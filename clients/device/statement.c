@@ -118,44 +118,98 @@ static enum np_error add_claims(const struct np_account_options *who, const stru
     return b->error;
 }
 
-static enum np_error add_header(const struct np_signer *signer, enum np_decision decision, struct np_buf *b)
+static enum np_error add_header(const struct np_signer *signer, const char *typ, struct np_buf *b)
 {
     char kid[THUMBPRINT_SIZE];
     enum np_error error = np_key_thumbprint(signer->public_key, kid);
     if (error != NP_OK)
         return error;
     np_buf_add_text(b, "{\"alg\":\"ES256\",\"typ\":\"nanopush-");
-    np_buf_add_text(b, decision == NP_APPROVE ? "approval" : "refusal");
+    np_buf_add_text(b, typ);
     np_buf_add_text(b, "+jwt\",\"kid\":\"");
     np_buf_add_text(b, kid);
     np_buf_add_text(b, "\"}");
     return b->error;
 }
 
+/* Compact JWS of @p claims, which are spent. @p typ: without "nanopush-" and "+jwt". */
+static enum np_error seal(const struct np_signer *signer, const char *typ, struct np_buf *claims,
+                          struct np_buf *ret)
+{
+    struct np_buf header = {0};
+    uint8_t signature[NP_SIGNATURE_BYTES];
+    size_t start = ret->len;
+    enum np_error error = add_header(signer, typ, &header);
+    if (error == NP_OK) {
+        np_buf_add_base64url(ret, header.p, header.len);
+        np_buf_add_text(ret, ".");
+        np_buf_add_base64url(ret, claims->p, claims->len);
+        error = ret->error;
+    }
+    if (error == NP_OK)
+        error = signer->sign(ret->p + start, ret->len - start, signature, signer->arg);
+    if (error == NP_OK) {
+        np_buf_add_text(ret, ".");
+        np_buf_add_base64url(ret, signature, sizeof signature);
+        error = ret->error;
+    }
+    np_buf_done(&header);
+    np_buf_done(claims);
+    return error;
+}
+
 enum np_error np_statement_sign(const struct np_account_options *who, const struct np_statement *statement,
                                 const struct np_signer *signer, struct np_buf *ret)
 {
-    struct np_buf header = {0}, claims = {0};
-    uint8_t signature[NP_SIGNATURE_BYTES];
-    enum np_error error = add_header(signer, statement->decision, &header);
+    struct np_buf claims = {0};
+    enum np_error error = add_claims(who, statement, &claims);
+    if (error != NP_OK) {
+        np_buf_done(&claims);
+        return error;
+    }
+    return seal(signer, statement->decision == NP_APPROVE ? "approval" : "refusal", &claims, ret);
+}
+
+static enum np_error add_thumbprint_claim(struct np_buf *b, const char *name, const struct np_signer *key)
+{
+    char thumbprint[THUMBPRINT_SIZE];
+    enum np_error error = np_key_thumbprint(key->public_key, thumbprint);
     if (error == NP_OK)
-        error = add_claims(who, statement, &claims);
-    if (error != NP_OK)
-        goto done;
-    size_t start = ret->len;
-    np_buf_add_base64url(ret, header.p, header.len);
-    np_buf_add_text(ret, ".");
-    np_buf_add_base64url(ret, claims.p, claims.len);
-    error = ret->error;
-    if (error == NP_OK)
-        error = signer->sign(ret->p + start, ret->len - start, signature, signer->arg);
-    if (error != NP_OK)
-        goto done;
-    np_buf_add_text(ret, ".");
-    np_buf_add_base64url(ret, signature, sizeof signature);
-    error = ret->error;
-done:
-    np_buf_done(&header);
-    np_buf_done(&claims);
+        add_text_claim(b, name, thumbprint);
     return error;
+}
+
+static enum np_error add_act_claims(const struct np_account_options *who,
+                                    const struct np_act_statement *statement, struct np_buf *b)
+{
+    bool rotates = statement->act == NP_ACT_ROTATED;
+    enum np_error error = NP_OK;
+    np_buf_add_text(b, "{\"v\":1");
+    add_text_claim(b, "iss", who->device_id);
+    add_text_claim(b, "org", who->organisation);
+    add_text_claim(b, "sub", who->user);
+    add_number_claim(b, "gen", (int64_t)who->generation + rotates);
+    if (rotates)
+        error = add_thumbprint_claim(b, "tp1", statement->next_possession);
+    if (rotates && error == NP_OK)
+        error = add_thumbprint_claim(b, "tp2", statement->next_user_verification);
+    add_number_claim(b, "iat", statement->issued_unix_s);
+    if (!rotates)
+        add_bytes_claim(b, "cb", statement->exporter, EXPORTER_BYTES);
+    np_buf_add_text(b, "}");
+    return error == NP_OK ? b->error : error;
+}
+
+enum np_error np_act_sign(const struct np_account_options *who, const struct np_act_statement *statement,
+                          const struct np_signer *signer, struct np_buf *ret)
+{
+    static const char *const typs[] = {
+        [NP_ACT_ROTATED] = "rotation", [NP_ACT_UNLOCKED] = "unlock", [NP_ACT_REMOVED] = "remove"};
+    struct np_buf claims = {0};
+    enum np_error error = add_act_claims(who, statement, &claims);
+    if (error != NP_OK) {
+        np_buf_done(&claims);
+        return error;
+    }
+    return seal(signer, typs[statement->act], &claims, ret);
 }

@@ -39,6 +39,44 @@ static void on_challenge(struct np_connection *c, const struct np_challenge *cha
     (void)error; /* INVALID in mode CODE, EXPIRED */
 }
 
+/* Each Welcome begins another act, so that an Accepted of each kind finds its own. */
+static void on_welcome(struct np_connection *c, const struct np_welcome *welcome, void *arg)
+{
+    unsigned *welcomes = arg;
+    struct np_signer possession = {.public_key = {3}, .sign = sign_zeros};
+    struct np_signer verification = {.public_key = {4}, .sign = sign_zeros};
+    possession.public_key[1] = verification.public_key[1] = (uint8_t)++ * welcomes;
+    enum np_error error = *welcomes % 3 == 1 ? np_unlock(c, welcome->account, NOW_MS)
+                          : *welcomes % 3 == 2
+                              ? np_rotate(c, welcome->account, &possession, &verification, NOW_MS)
+                              : np_remove(c, welcome->account, NOW_MS);
+    (void)error; /* BAD_STATE: one is under way */
+}
+
+static void on_accepted(struct np_connection *c, struct np_account *account, enum np_act act, void *arg)
+{
+    (void)c, (void)arg;
+    if (act == NP_ACT_REMOVED && (account->connection || account->waiting_count))
+        abort();
+}
+
+static void on_notice(struct np_connection *c, const struct np_notice *notice, void *arg)
+{
+    (void)c, (void)arg;
+    must_be_text(notice->phone_name);
+    if (notice->until_unix_ms < 0 || np_account_locked_until_unix_ms(notice->account) < 0)
+        abort();
+}
+
+static void on_enrolled(struct np_connection *c, const struct np_enrolled *enrolled, void *arg)
+{
+    (void)arg;
+    must_be_text(enrolled->organisation_name);
+    must_be_text(enrolled->code);
+    if (c->enrolling != enrolled->waiting)
+        abort();
+}
+
 static void on_error(struct np_connection *c, enum np_error error, const char *subject, const char *text,
                      void *arg)
 {
@@ -51,6 +89,7 @@ static void receive(const uint8_t *in, size_t len)
 {
     struct np_connection *c = calloc(1, sizeof *c);
     struct np_account *account = NULL;
+    unsigned welcomes = 0;
     struct np_account_options options = {
         .organisation = "o",
         .user = "u",
@@ -59,13 +98,21 @@ static void receive(const uint8_t *in, size_t len)
         .port = 1,
         .server_name = "n",
         .pin_count = 1,
-        .possession.sign = sign_zeros,
-        .user_verification.sign = sign_zeros,
+        .possession = {.public_key = {1}, .sign = sign_zeros},
+        .user_verification = {.public_key = {2}, .sign = sign_zeros},
     };
     if (!c || np_account_new(&options, &account) != NP_OK)
         abort();
     c->state = NP_STATE_OPEN;
-    c->callbacks = (struct np_callbacks){.on_challenge = on_challenge, .on_error = on_error};
+    c->callbacks = (struct np_callbacks){
+        .on_welcome = on_welcome,
+        .on_challenge = on_challenge,
+        .on_enrolled = on_enrolled,
+        .on_accepted = on_accepted,
+        .on_notice = on_notice,
+        .on_error = on_error,
+    };
+    c->arg = &welcomes;
     c->now_mono_ms = c->heard_mono_ms = NOW_MS;
     strcpy(c->server_name, "n");
     if (np_connection_hello(c, account) != NP_OK)

@@ -230,6 +230,22 @@ static void key_must_be_pinned(void **state)
     assert_finding(f, KEY_UNKNOWN);
 }
 
+static void key_is_known_by_either_thumbprint(void **state)
+{
+    struct fixture *f = *state;
+    struct bytes jws;
+    sign(f);
+    jws = buf_view(&f->jws);
+    assert_true(approval_key_known(jws, f->devices, 2));
+    assert_false(approval_key_known(jws, f->devices, 1));
+    assert_false(approval_key_known(jws, NULL, 0));
+    assert_false(approval_key_known(bytes_make(jws.p, jws.len - 1), f->devices, 2));
+    assert_false(approval_key_known(bytes_of(""), f->devices, 2));
+    f->answer.kid = f->devices[0].possession;
+    sign(f);
+    assert_true(approval_key_known(buf_view(&f->jws), f->devices, 1));
+}
+
 static void no_phone_pinned_is_a_refusal(void **state)
 {
     struct fixture *f = *state;
@@ -433,6 +449,14 @@ static void display_must_be_of_a_sign_in(void **state)
     assert_finding(f, DISPLAY_CONTENT);
 }
 
+static void other_sign_in_is_the_brokers_to_say(void **state)
+{
+    struct fixture *f = *state;
+    f->shown.other_sign_in = true;
+    show_again(f);
+    assert_finding(f, VERIFIED);
+}
+
 static void display_names_of_the_registry_are_not_compared(void **state)
 {
     struct fixture *f = *state;
@@ -536,6 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CHECK_TEST(good_approval_verifies),
         CHECK_TEST(key_must_be_pinned),
+        CHECK_TEST(key_is_known_by_either_thumbprint),
         CHECK_TEST(no_phone_pinned_is_a_refusal),
         CHECK_TEST(signature_must_be_of_the_key_that_is_named),
         CHECK_TEST(possession_key_only_where_less_was_asked),
@@ -553,6 +578,7 @@ int main(void)
         CHECK_TEST(display_must_say_what_was_asked),
         CHECK_TEST(display_must_have_the_fields_asked_and_no_others),
         CHECK_TEST(display_must_be_of_a_sign_in),
+        CHECK_TEST(other_sign_in_is_the_brokers_to_say),
         CHECK_TEST(display_names_of_the_registry_are_not_compared),
         CHECK_TEST(display_with_something_unknown_is_refused),
         CHECK_TEST(asked_without_context_shows_nothing_but_the_user),

@@ -57,6 +57,8 @@ static void takes_options_in_any_place(void **state)
     assert_string_equal(args.texts[OPTION_DATA], "/d");
     assert_string_equal(args.texts[OPTION_PINS], "p");
     assert_string_equal(args.operands[0], "id");
+    assert_int_equal(parse("enrol confirm id --credential=c 123456"), ERR_OK);
+    assert_string_equal(args.operands[1], "123456");
     assert_int_equal(parse("stats"), ERR_OK);
     assert_int_equal(args.command, COMMAND_stats);
 }
@@ -71,6 +73,11 @@ static void same_name_means_what_the_command_says(void **state)
     assert_int_equal(parse("user show u --credential f"), ERR_OK);
     assert_string_equal(args.texts[OPTION_CREDENTIAL], "f");
     assert_null(args.texts[OPTION_CREDENTIAL_OUT]);
+    assert_int_equal(parse("enrol create u --platform ios --confirm"), ERR_OK);
+    assert_string_equal(args.texts[OPTION_EXPECTED_PLATFORM], "ios");
+    assert_null(args.texts[OPTION_PLATFORM]);
+    assert_int_equal(parse("user unlock u --org o"), ERR_OK);
+    assert_string_equal(args.texts[OPTION_USER_ORG], "o");
 }
 
 static void no_command_has_two_options_of_one_name(void **state)
@@ -149,6 +156,9 @@ static void refuses_what_is_missing_or_too_much(void **state)
     assert_refused("", ERR_INVALID, "no command");
     assert_refused("user show", ERR_INVALID, "needs USER");
     assert_refused("user show a b", ERR_INVALID, "\"b\" is one too many");
+    assert_refused("enrol confirm e", ERR_INVALID, "needs ID CODE");
+    assert_refused("enrol confirm e 123456 x", ERR_INVALID, "\"x\" is one too many");
+    assert_refused("phone unlock x", ERR_INVALID, "\"x\" is one too many");
     assert_refused("user show a --portal", ERR_INVALID, "--portal needs an argument: URL");
     assert_refused("user show a --json=1", ERR_INVALID, "--json takes no argument");
     assert_refused("stats -v", ERR_NOT_FOUND, "options begin with --");

@@ -26,7 +26,11 @@ static void display_with_anything_hidden_is_refused(void **state)
 #define ROW(bytes, error) {bytes, sizeof bytes - 1, error}
         ROW("\x0a\x01x\x50\x01", NP_OK),
         ROW("", NP_MALFORMED),
-        ROW("\x0a\x01x\x62\x01y", NP_UNSUPPORTED),         /* field 12 */
+        ROW("\x0a\x01x\x60\x01", NP_OK),                   /* another sign-in */
+        ROW("\x0a\x01x\x60\x00", NP_MALFORMED),            /* none, spelled out */
+        ROW("\x0a\x01x\x60\x02", NP_MALFORMED),            /* true in another spelling */
+        ROW("\x0a\x01x\x62\x01y", NP_MALFORMED),           /* field 12 of another type */
+        ROW("\x0a\x01x\x6a\x01y", NP_UNSUPPORTED),         /* field 13 */
         ROW("\x5a\x06\x0a\x01x\x1a\x01y", NP_UNSUPPORTED), /* field 3 of a further line */
         ROW("\x0a\x01x\x50\x03", NP_UNSUPPORTED),          /* an occasion of a later version */
         ROW("\x0a\x01\xff", NP_INVALID),                   /* not UTF-8 */

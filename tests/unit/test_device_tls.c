@@ -417,7 +417,7 @@ static void deliver_challenge(struct pair *p)
 /* What the phone sent since: one letter a message; records are padded, frames here shorter than 16 KiB. */
 static const char *heard(struct pair *p)
 {
-    static const char letters[] = "0HEASN___PB";
+    static const char letters[] = "0HEASNRUXPB";
     static char kinds[64];
     static uint8_t bytes[8192];
     size_t len = 0, count = 0, got = 0;
@@ -481,6 +481,99 @@ static void answer_is_repeated_until_the_end(void **state)
     assert_int_equal(p->resolved, 0);
     wait_ms(p, 1);
     assert_int_equal(p->resolved, 1);
+}
+
+static void expect_repeated_each_2_s(struct pair *p, const char *letter)
+{
+    bool readable, writable;
+    int64_t deadline_mono_ms;
+    np_connection_step(p->c, p->now_mono_ms);
+    assert_string_equal(heard(p), letter);
+    for (int i = 0; i < 3; i++) {
+        np_connection_want(p->c, &readable, &writable, &deadline_mono_ms);
+        assert_int_equal(deadline_mono_ms, p->now_mono_ms + 2000);
+        wait_ms(p, 1999);
+        assert_string_equal(heard(p), "");
+        wait_ms(p, 1);
+        assert_string_equal(heard(p), letter);
+    }
+}
+
+static void deliver_about_account(struct pair *p, Nanopush__V1__Accepted__Act act, bool refused)
+{
+    Nanopush__V1__Accepted accepted = NANOPUSH__V1__ACCEPTED__INIT;
+    Nanopush__V1__Error error = NANOPUSH__V1__ERROR__INIT;
+    Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
+    accepted.device_id = error.subject = (char[]){"d"};
+    accepted.act = act;
+    accepted.generation = act == NANOPUSH__V1__ACCEPTED__ACT__ACT_ROTATED;
+    error.code = NANOPUSH__V1__ERROR__CODE__CODE_INVALID;
+    message.message_case = refused ? NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ERROR
+                                   : NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ACCEPTED;
+    if (refused)
+        message.error = &error;
+    else
+        message.accepted = &accepted;
+    deliver(p, &message);
+}
+
+static void act_is_repeated_until_it_is_accepted_or_refused(void **state)
+{
+    struct pair *p = *state;
+    struct np_signer possession = {.public_key = {3}, .sign = sign_zeros};
+    struct np_signer verification = {.public_key = {4}, .sign = sign_zeros};
+    np_account_set_user_verification(p->account, sign_zeros, NULL);
+    deliver_welcome(p);
+    assert_string_equal(heard(p), "H");
+    assert_int_equal(np_unlock(p->c, p->account, p->now_mono_ms), NP_OK);
+    expect_repeated_each_2_s(p, "U");
+    deliver_about_account(p, NANOPUSH__V1__ACCEPTED__ACT__ACT_UNLOCKED, false);
+    assert_int_equal(np_rotate(p->c, p->account, &possession, &verification, p->now_mono_ms), NP_OK);
+    expect_repeated_each_2_s(p, "R");
+    deliver_about_account(p, NANOPUSH__V1__ACCEPTED__ACT__ACT_ROTATED, false);
+    assert_int_equal(np_account_options(p->account)->generation, 1);
+    assert_int_equal(np_remove(p->c, p->account, p->now_mono_ms), NP_OK);
+    expect_repeated_each_2_s(p, "X");
+    deliver_about_account(p, NANOPUSH__V1__ACCEPTED__ACT__ACT_REMOVED, true);
+    wait_ms(p, 2000);
+    assert_string_equal(heard(p), "");
+}
+
+static void deliver_enrolled(struct pair *p, bool waiting)
+{
+    Nanopush__V1__Enrolled enrolled = NANOPUSH__V1__ENROLLED__INIT;
+    enrolled.enrolment_id = (char[]){"e"};
+    enrolled.organisation = (char[]){"o"};
+    enrolled.user = (char[]){"u"};
+    enrolled.device_id = (char[]){"d"};
+    enrolled.waiting = waiting;
+    Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
+    message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ENROLLED;
+    message.enrolled = &enrolled;
+    deliver(p, &message);
+}
+
+static void enrol_is_repeated_while_it_waits(void **state)
+{
+    struct pair *p = *state;
+    struct np_enrolment_uri uri = {
+        .server_name = NAME, .organisation = "o", .user = "u", .enrolment_id = "e", .token = {7}};
+    struct np_signer possession = {.public_key = {1}, .sign = sign_zeros};
+    struct np_signer verification = {.public_key = {2}, .sign = sign_zeros};
+    memcpy(uri.pin, p->pins[0], NP_PIN_BYTES);
+    deliver_welcome(p);
+    assert_int_equal(np_connection_enrol(p->c, &uri, "x", NP_PLATFORM_IOS, &possession, &verification),
+                     NP_OK);
+    np_connection_step(p->c, p->now_mono_ms);
+    assert_string_equal(heard(p), "HE");
+    wait_ms(p, 4000);
+    assert_string_equal(heard(p), ""); /* nothing says that it waits */
+    deliver_enrolled(p, true);
+    expect_repeated_each_2_s(p, "E");
+    deliver_enrolled(p, false);
+    assert_null(p->c->enrol.p); /* nor the token in it */
+    wait_ms(p, 2000);
+    assert_string_equal(heard(p), "");
 }
 
 static void phone_pings_and_notices_silence(void **state)
@@ -580,6 +673,8 @@ int main(void)
         TEST(tls_1_2_is_refused),
         PAIR_TEST(both_ends_have_the_same_channel_binding),
         PAIR_TEST(answer_is_repeated_until_the_end),
+        PAIR_TEST(act_is_repeated_until_it_is_accepted_or_refused),
+        PAIR_TEST(enrol_is_repeated_while_it_waits),
         PAIR_TEST(phone_pings_and_notices_silence),
         PAIR_TEST(what_waited_in_the_socket_counts_as_heard),
         PAIR_TEST(bye_is_said_before_the_end),

@@ -140,6 +140,35 @@ static void pinned_keys_are_never_replaced(void **state)
     pins_close(pins);
 }
 
+static void rotated_keys_take_the_place_of_the_pinned_ones(void **state)
+{
+    const struct fixture *f = *state;
+    static struct pinned_device devices[PINS_DEVICES_MAX];
+    struct pinned_device rotated = {.device_id = "d1", .org = "nano"};
+    size_t count;
+    make_public(rotated.possession_key);
+    make_public(rotated.user_verification_key);
+    struct pins *pins = open_pins(f);
+    assert_int_equal(pins_replace_device(pins, "ada", &rotated), ERR_NOT_FOUND);
+    assert_int_equal(pins_add_device(pins, "ada", "nano", "d1", f->possession, f->user_verification), ERR_OK);
+    assert_int_equal(pins_replace_device(pins, "bob", &rotated), ERR_NOT_FOUND);
+    assert_int_equal(pins_devices(pins, "ada", devices, &count), ERR_OK);
+    assert_int_equal(pins_replace_device(pins, "ada", &rotated), ERR_OK);
+    assert_string_equal(devices[0].device_id, "d1"); /* still valid */
+    save_and_close(pins);
+
+    pins = open_pins(f);
+    assert_int_equal(pins_devices(pins, "ada", devices, &count), ERR_OK);
+    assert_int_equal(count, 1);
+    assert_memory_equal(devices[0].possession_key, rotated.possession_key, P256_PUBLIC_BYTES);
+    assert_memory_equal(devices[0].user_verification_key, rotated.user_verification_key, P256_PUBLIC_BYTES);
+    memcpy(rotated.user_verification_key, rotated.possession_key, P256_PUBLIC_BYTES);
+    assert_int_equal(pins_replace_device(pins, "ada", &rotated), ERR_INVALID);
+    rotated.possession_key[P256_PUBLIC_BYTES - 1] ^= 1;
+    assert_int_equal(pins_replace_device(pins, "ada", &rotated), ERR_INVALID);
+    pins_close(pins);
+}
+
 static void bad_keys_are_not_pinned(void **state)
 {
     const struct fixture *f = *state;
@@ -367,6 +396,7 @@ int main(void)
         PINS_TEST(enrolment_is_remembered_once_and_forgotten),
         PINS_TEST(device_comes_back_with_its_thumbprints),
         PINS_TEST(pinned_keys_are_never_replaced),
+        PINS_TEST(rotated_keys_take_the_place_of_the_pinned_ones),
         PINS_TEST(bad_keys_are_not_pinned),
         PINS_TEST(challenge_is_remembered_as_first_asked),
         PINS_TEST(file_is_for_its_owner_only),

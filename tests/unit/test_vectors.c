@@ -272,13 +272,65 @@ static void test_answer(void **state)
     json_decref(file);
 }
 
+/* The claims of an act against the vector's members: what they are is device.proto's to say. */
+static void assert_act_claims(const json_t *vector, struct bytes payload)
+{
+    json_t *claims = json_loadb((const char *)payload.p, payload.len, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(claims);
+    bool rotation = strcmp(text_of(vector, "typ"), JWS_TYP_ROTATION) == 0;
+    assert_int_equal(json_object_size(claims), rotation ? 8 : 7);
+    assert_string_equal(text_of(claims, "iss"), text_of(vector, "device_id"));
+    assert_string_equal(text_of(claims, "org"), text_of(vector, "organisation"));
+    assert_string_equal(text_of(claims, "sub"), text_of(vector, "user"));
+    assert_int_equal(json_integer_value(json_object_get(claims, "gen")),
+                     json_integer_value(json_object_get(vector, "generation")) + rotation);
+    if (rotation) {
+        char thumbprint[P256_THUMBPRINT_SIZE];
+        assert_thumbprint(vector, "next_possession_point", "next_possession_thumbprint", thumbprint);
+        assert_string_equal(text_of(claims, "tp1"), thumbprint);
+        assert_thumbprint(vector, "next_user_verification_point", "next_user_verification_thumbprint",
+                          thumbprint);
+        assert_string_equal(text_of(claims, "tp2"), thumbprint);
+    } else {
+        uint8_t cb[CHANNEL_BINDING_BYTES];
+        char text[BASE64URL_SIZE(CHANNEL_BINDING_BYTES)];
+        unhex_into(vector, "cb", cb, sizeof cb);
+        base64url_encode(bytes_make(cb, sizeof cb), text);
+        assert_string_equal(text_of(claims, "cb"), text);
+    }
+    json_decref(claims);
+}
+
+static void test_acts(void **state)
+{
+    (void)state;
+    json_t *file = load("acts"), *vector;
+    size_t at;
+    json_array_foreach(json_object_get(file, "vectors"), at, vector)
+    {
+        uint8_t point[P256_PUBLIC_BYTES];
+        char kid[P256_THUMBPRINT_SIZE];
+        struct jws jws;
+        unhex_into(vector, "signer_point", point, sizeof point);
+        assert_thumbprint(vector, "signer_point", "signer_thumbprint", kid);
+        assert_signed(vector, "signer_point", "signature");
+        assert_int_equal(jws_parse(bytes_of(text_of(vector, "jws")), JWS_MAX_BYTES, &jws), ERR_OK);
+        assert_int_equal(jws_verify(&jws, point), ERR_OK);
+        assert_string_equal(jws.kid, kid);
+        assert_string_equal(jws.typ, text_of(vector, "typ"));
+        assert_bytes_equal(buf_view(&jws.payload), bytes_of(text_of(vector, "claims")));
+        assert_act_claims(vector, buf_view(&jws.payload));
+        jws_done(&jws);
+    }
+    assert_int_equal(at, 4);
+    json_decref(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_display),
-        cmocka_unit_test(test_hello),
-        cmocka_unit_test(test_enrol),
-        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_display), cmocka_unit_test(test_hello), cmocka_unit_test(test_enrol),
+        cmocka_unit_test(test_answer),  cmocka_unit_test(test_acts),
     };
     return cmocka_run_group_tests_name("vectors", tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ import { fromBinary, toBinary, toJson } from "@bufbuild/protobuf";
 import { calculateJwkThumbprint, compactVerify, importJWK } from "jose";
 
 import { DisplaySchema } from "../../build/gen-js/nanopush/v1/common_pb.js";
-import { EnrolSchema, HelloSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
+import { EnrolSchema, HelloSchema, RemoveSchema, RotateSchema, UnlockSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
 import { displayHash, displayInput, enrolInput, helloInput, jwkOf, proof, proofInput } from "./inputs.mjs";
 import { signDeterministically } from "./rfc6979.mjs";
 
@@ -124,6 +124,7 @@ describe("enrol", () => {
       assert.equal(hex(enrol.possessionSignature), vector.possession_signature);
       assert.equal(hex(enrol.userVerificationSignature), vector.user_verification_signature);
       assert.equal(hex(enrol.proof), vector.proof);
+      assert.equal(enrol.capabilities, 3);
     });
 });
 
@@ -163,5 +164,45 @@ describe("answer", () => {
   test("each way to refuse one is there", () => {
     const ways = new Set(all.map((vector) => vector.refused ?? "none"));
     assert.deepEqual([...ways].sort(), ["claims", "jws", "none", "signature"]);
+  });
+});
+
+describe("acts", () => {
+  const all = read("acts");
+  const schemas = { rotation: RotateSchema, unlock: UnlockSchema, remove: RemoveSchema };
+
+  for (const vector of all)
+    test(vector.name, async () => {
+      await checkKey(vector, "signer");
+      const { payload, protectedHeader } = await compactVerify(vector.jws, await importJWK(vector.signer_jwk, "ES256"));
+      const [act] = /(?<=^nanopush-)[a-z]+(?=\+jwt$)/.exec(vector.typ);
+      assert.deepEqual(protectedHeader, { alg: "ES256", typ: vector.typ, kid: vector.signer_thumbprint });
+      assert.equal(JSON.stringify(protectedHeader), vector.header);
+      assert.equal(Buffer.from(payload).toString(), vector.claims);
+      assert.equal(bytes(vector.signed).toString(), vector.jws.slice(0, vector.jws.lastIndexOf(".")));
+      assert.ok(await verifies(vector.signer_jwk, vector.signature, vector.signed));
+
+      const { organisation: org, user: sub, device_id: iss, generation, issued_unix_s: iat } = vector;
+      const expected =
+        act === "rotation"
+          ? [["v", 1], ["iss", iss], ["org", org], ["sub", sub], ["gen", generation + 1],
+             ["tp1", vector.next_possession_thumbprint], ["tp2", vector.next_user_verification_thumbprint], ["iat", iat]]
+          : [["v", 1], ["iss", iss], ["org", org], ["sub", sub], ["gen", generation], ["iat", iat],
+             ["cb", bytes(vector.cb).toString("base64url")]];
+      assert.deepEqual(Object.entries(JSON.parse(vector.claims)), expected);
+
+      const message = fromBinary(schemas[act], bytes(vector.message));
+      assert.equal(message.jws, vector.jws);
+      assert.equal(message.deviceId, iss);
+      if (act !== "rotation") return;
+      await checkKey(vector, "next_possession");
+      await checkKey(vector, "next_user_verification");
+      assert.equal(hex(message.possessionKey), vector.next_possession_point);
+      assert.equal(hex(message.userVerificationKey), vector.next_user_verification_point);
+    });
+
+  test("each act is there, and a removal by either key", () => {
+    assert.deepEqual(all.map(({ typ }) => typ.slice("nanopush-".length, -"+jwt".length)), ["rotation", "unlock", "remove", "remove"]);
+    assert.equal(new Set(all.map(({ signer_thumbprint: kid }) => kid)).size, 2);
   });
 });

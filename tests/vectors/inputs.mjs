@@ -63,3 +63,10 @@ export const es256 = (privateKey, message) =>
 /** What the signature of a compact JWS covers; members keep the order that they are given in. */
 export const jwsInput = (header, claims) =>
   [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+
+/** The claims of Rotate, of Unlock and of Remove (device.proto), in their order. */
+export const rotationClaims = ({ deviceId, organisation, user, generation, tp1, tp2, issued }) =>
+  ({ v: 1, iss: deviceId, org: organisation, sub: user, gen: generation, tp1, tp2, iat: issued });
+
+export const boundClaims = ({ deviceId, organisation, user, generation, issued, cb }) =>
+  ({ v: 1, iss: deviceId, org: organisation, sub: user, gen: generation, iat: issued, cb: Buffer.from(cb).toString("base64url") });

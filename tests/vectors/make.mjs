@@ -7,9 +7,10 @@ import { writeFileSync } from "node:fs";
 import { create, toBinary, toJson } from "@bufbuild/protobuf";
 
 import { DisplaySchema, Mode, Occasion, Platform } from "../../build/gen-js/nanopush/v1/common_pb.js";
-import { EnrolSchema, HelloSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
+import { EnrolSchema, HelloSchema, RemoveSchema, RotateSchema, UnlockSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
 import {
-  displayHash, displayInput, enrolInput, helloInput, jwkOf, jwsInput, proof, proofInput, sha256, thumbprint,
+  boundClaims, displayHash, displayInput, enrolInput, helloInput, jwkOf, jwsInput, proof, proofInput, rotationClaims, sha256,
+  thumbprint,
 } from "./inputs.mjs";
 import { publicPoint, signDeterministically } from "./rfc6979.mjs";
 
@@ -82,6 +83,7 @@ const displays = [
   displayVector("sign-in", signIn),
   displayVector("as little as there can be", { organisation, portal: "nano", user, occasion: Occasion.SIGN_IN }),
   displayVector("another phone", { ...signIn, message: "", fields: [], occasion: Occasion.NEW_PHONE }),
+  displayVector("another sign-in under way", { ...signIn, message: "", fields: [], otherSignIn: true }),
 ];
 publish("display", "common.proto, Display: hash = base64url(SHA-256(hashed)); bytes is the serialised message.", displays);
 
@@ -134,6 +136,7 @@ function enrolVector(name, { enrolled, percentEncoded, secret }) {
     proof: secret ? proof(secret, parts) : new Uint8Array(),
     name: "Ada's phone",
     platform: Platform.ANDROID,
+    capabilities: 3,
   });
   return {
     name,
@@ -282,5 +285,66 @@ publish(
     asText("claims of another answer", "signature",
       spoilt(tapJws, 1, () => base64url(Buffer.from(JSON.stringify(claimsOf({ sub: "eve" })))))),
     asText("signed by the other key", "signature", seal(possession, jwsInput(headerOf(tap, verification), tap))),
+  ],
+);
+
+// acts.json
+
+const nextPossession = keyNamed("possession key, rotated");
+const nextVerification = keyNamed("user-verification key, rotated");
+const cb = fixed("act channel binding");
+const issued = 1790000000;
+const account = { deviceId, organisation, user, issued };
+
+function actVector(name, { typ, claims, key, more, message }) {
+  const header = { alg: "ES256", typ: `nanopush-${typ}+jwt`, kid: key.thumbprint };
+  const input = jwsInput(header, claims);
+  const jws = seal(key, input);
+  return {
+    name,
+    typ: header.typ,
+    organisation,
+    user,
+    device_id: deviceId,
+    generation: 1,
+    issued_unix_s: issued,
+    ...more,
+    header: JSON.stringify(header),
+    claims: JSON.stringify(claims),
+    ...keyFields("signer", key),
+    signed: hex(Buffer.from(input)),
+    signature: hex(Buffer.from(jws.split(".")[2], "base64url")),
+    jws,
+    message: hex(message(jws)),
+  };
+}
+
+const boundVector = (name, typ, schema, key) =>
+  actVector(name, {
+    typ,
+    claims: boundClaims({ ...account, generation: 1, cb }),
+    key,
+    more: { cb: hex(cb) },
+    message: (jws) => toBinary(schema, create(schema, { jws, deviceId })),
+  });
+
+publish(
+  "acts",
+  "device.proto, Rotate, Unlock and Remove: jws = signed || '.' || base64url(signature), signature = ES256(signer, signed); " +
+    "generation is the one before the act; message is the serialised Rotate, Unlock or Remove.",
+  [
+    actVector("rotation", {
+      typ: "rotation",
+      claims: rotationClaims({ ...account, generation: 2, tp1: nextPossession.thumbprint, tp2: nextVerification.thumbprint }),
+      key: verification,
+      more: { ...keyFields("next_possession", nextPossession), ...keyFields("next_user_verification", nextVerification) },
+      message: (jws) =>
+        toBinary(RotateSchema, create(RotateSchema, {
+          jws, possessionKey: nextPossession.point, userVerificationKey: nextVerification.point, deviceId,
+        })),
+    }),
+    boundVector("unlock", "unlock", UnlockSchema, verification),
+    boundVector("remove, by the possession key", "remove", RemoveSchema, possession),
+    boundVector("remove, by the user-verification key", "remove", RemoveSchema, verification),
   ],
 );
