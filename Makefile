@@ -19,11 +19,11 @@ CFLAGS   ?= -g
 override CFLAGS += -std=c11 -D_GNU_SOURCE -DNANOPUSH_VERSION='"$(VERSION)"' $(WARNINGS) $(HARDEN) $(OPTIMISE)
 CPPFLAGS += -Ibroker -Iclients -I$(BUILD)/gen
 LDFLAGS  += -pie -Wl,-z,relro,-z,now
-LDLIBS_BROKER := -lhiredis -lhttp_parser -levent_core -lconfig -lqrencode -ljansson -lprotobuf-c -lssl -lcrypto
+LDLIBS_BROKER := -lhiredis -lhttp_parser -lnghttp2 -levent_core -lconfig -lqrencode -ljansson -lprotobuf-c -lssl -lcrypto
 LDLIBS_CLI    := -lcurl -lqrencode -lhttp_parser -levent_core -ljansson -lprotobuf-c -lssl -lcrypto
 
 # ---- what is generated ----
-PROTOS      := $(wildcard proto/nanopush/v1/*.proto)
+PROTOS      := $(wildcard proto/nanopush/v1/*.proto) proto/grpc/health/v1/health.proto
 PROTO_GEN   := $(PROTOS:proto/%.proto=$(BUILD)/gen/%.pb-c.c) $(BUILD)/gen/google/protobuf/timestamp.pb-c.c \
                $(BUILD)/gen/google/protobuf/duration.pb-c.c
 RECORD_GEN  := $(BUILD)/gen/store/record.pb-c.c
@@ -131,7 +131,7 @@ $(UNIT:=.o) $(FUZZ:=.o): | $(GENERATED)
 $(BUILD)/gen/%.pb-c.h: $(BUILD)/gen/%.pb-c.c ;
 
 # protoc-c writes a .c and a .h for each .proto; imports are resolved by name below proto/ and the system's own.
-$(BUILD)/gen/nanopush/v1/%.pb-c.c: proto/nanopush/v1/%.proto
+$(BUILD)/gen/%.pb-c.c: proto/%.proto
 	@mkdir -p $(BUILD)/gen
 	protoc-c -Iproto -I/usr/include --c_out=$(BUILD)/gen $<
 $(BUILD)/gen/google/protobuf/%.pb-c.c:

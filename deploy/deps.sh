@@ -31,17 +31,21 @@ need_header protobuf-c/protobuf-c.h libprotobuf-c-dev
 need_header google/protobuf/timestamp.proto libprotobuf-dev
 need_header jansson.h libjansson-dev
 need_header http_parser.h libhttp-parser-dev
+need_header nghttp2/nghttp2.h libnghttp2-dev
 need_header libconfig.h libconfig-dev
 need_header qrencode.h libqrencode-dev
 need_header curl/curl.h libcurl4-openssl-dev
 command -v redis-server >/dev/null 2>&1 || need_program redis-check-rdb redis-tools
 need_version libevent-core-2.1-7 2.1.12-stable-8+deb12u1
+need_version libnghttp2-14 1.52.0-1+deb12u2
 
 if [ "${1:-}" = test ]; then
   need_header cmocka.h libcmocka-dev
   need_program node nodejs
   need_program npm npm
   need_program curl curl
+  need_program h2load nghttp2-client
+  need_program wrk wrk
   need_program openssl openssl
   need_program zbarimg zbar-tools
   need_program rsvg-convert librsvg2-bin

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "net/http1.h"
+#include "net/http2.h"
 
 struct http_server {
     struct loop *loop;
@@ -21,7 +22,8 @@ struct connection {
     struct list node;
     struct http_server *server;
     struct stream *stream;
-    struct http1 *http1; /* NULL until the stream is open */
+    struct http1 *http1; /* one of the two, once the stream is open */
+    struct http2 *http2;
 };
 
 const struct http_limits http_limits_default = {
@@ -32,6 +34,8 @@ const struct http_limits http_limits_default = {
     .head_ms = 10 * 1000,
     .body_ms = 30 * 1000,
     .idle_ms = 75 * 1000,
+    .stall_ms = 20 * 1000,
+    .streams_max = 1000,
 };
 
 static void forget(struct connection *c, enum close_reason reason)
@@ -50,16 +54,35 @@ static void on_http1_closed(struct http1 *http1, enum close_reason reason, void 
     forget(owner, reason);
 }
 
+static void on_http2_closed(struct http2 *http2, enum close_reason reason, void *owner)
+{
+    (void)http2;
+    forget(owner, reason);
+}
+
+static void drain(struct connection *c)
+{
+    if (c->http1)
+        http1_drain(c->http1);
+    if (c->http2)
+        http2_drain(c->http2);
+}
+
 static void on_open(struct stream *s, void *arg)
 {
     struct connection *c = arg;
     struct http_server *server = c->server;
-    c->http1 = http1_accept(server->loop, s, &server->options.http, server->handlers, server->arg,
-                            on_http1_closed, c);
-    if (!c->http1)
+    const struct http_server_options *options = &server->options;
+    if (bytes_equal(stream_alpn(s), bytes_of("h2")))
+        c->http2 = http2_accept(server->loop, s, &options->stream, &options->http, server->handlers,
+                                server->arg, on_http2_closed, c);
+    else
+        c->http1 =
+            http1_accept(server->loop, s, &options->http, server->handlers, server->arg, on_http1_closed, c);
+    if (!c->http1 && !c->http2)
         stream_abort(s, CLOSE_NOMEM);
     else if (server->draining)
-        http1_drain(c->http1);
+        drain(c);
 }
 
 static void on_closed(struct stream *s, enum close_reason reason, void *arg)
@@ -125,11 +148,8 @@ void http_server_set_tls(struct http_server *server, SSL_CTX *tls)
 void http_server_drain(struct http_server *server)
 {
     server->draining = true;
-    LIST_EACH (at, &server->connections) {
-        struct connection *c = CONTAINER_OF(at, struct connection, node);
-        if (c->http1)
-            http1_drain(c->http1);
-    }
+    LIST_EACH (at, &server->connections)
+        drain(CONTAINER_OF(at, struct connection, node));
 }
 
 void http_server_abort(struct http_server *server, enum close_reason reason)
@@ -177,6 +197,27 @@ enum err http_send(struct http_exchange *ex, struct bytes part)
 void http_finish(struct http_exchange *ex)
 {
     ex->ops->finish(ex);
+}
+
+bool http_has_trailers(const struct http_exchange *ex)
+{
+    return ex->ops->finish_with_trailers != NULL;
+}
+
+void http_finish_with_trailers(struct http_exchange *ex, const struct http_header *trailers, size_t count)
+{
+    if (http_has_trailers(ex))
+        ex->ops->finish_with_trailers(ex, trailers, count);
+    else
+        ex->ops->finish(ex);
+}
+
+void http_forget_request(struct http_exchange *ex)
+{
+    ex->method = ex->path = ex->query = ex->body = (struct bytes){0};
+    ex->headers = NULL;
+    ex->header_count = 0;
+    ex->ops->forget_request(ex);
 }
 
 void http_abort(struct http_exchange *ex, enum close_reason reason)

@@ -1,10 +1,10 @@
 /**
- * HTTP server, whichever version the peer speaks: connections in, exchanges out. Today that is HTTP/1.1
- * (http1.h); what is here does not show it, so that HTTP/2 is added without touching a user of it.
+ * HTTP server, whichever version the peer speaks: connections in, exchanges out. By ALPN that is HTTP/2
+ * (http2.h), else HTTP/1.1 (http1.h); what is here does not show which, but for http_has_trailers().
  *
  * Life of an exchange: on_request, then one of
  *     http_respond()                                   the whole answer at once
- *     http_start(), http_send() ..., http_finish()     a stream
+ *     http_start(), http_send() ..., http_finish()     a stream; or http_finish_with_trailers()
  *     http_abort()                                     cut
  *     on_gone                                          the peer went away first, or was cut
  * at once or from any later callback. After either of them the exchange is no more.
@@ -29,34 +29,40 @@ struct http_version_ops {
     void (*start)(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count);
     enum err (*send)(struct http_exchange *ex, struct bytes part);
     void (*finish)(struct http_exchange *ex);
+    /* NULL where the version has no use for trailers: finish is called instead. */
+    void (*finish_with_trailers)(struct http_exchange *ex, const struct http_header *trailers, size_t count);
+    void (*forget_request)(struct http_exchange *ex);
     void (*abort)(struct http_exchange *ex, enum close_reason reason);
 };
 
-/** One request and its answer. All views are valid as long as the exchange. */
+/** One request and its answer. All views are valid as long as the exchange, or until http_forget_request(). */
 struct http_exchange {
     struct bytes method, path,
         query; /* as sent, not percent-decoded; query without '?', empty if there is none */
     const struct http_header *headers;
     size_t header_count;
     struct bytes body;
-    bool too_large; /* the body passed limits.body_max and is empty here: answer, and the connection closes */
+    bool too_large; /* the body passed limits.body_max and is empty here: answer; HTTP/1.1 closes then */
     bool started;   /* http_start() was called */
     void *user;     /* the handlers' own, NULL at first */
-    struct stream *stream; /* for stream_peer(), stream_peer_uid(), stream_queued(); not for writing */
+    struct stream *stream; /* for stream_peer(), stream_peer_uid(); not for writing */
     const struct http_version_ops *ops;
 };
 
 struct http_limits {
-    size_t request_line_max; /* bytes, 414 above */
-    size_t head_max;         /* request line and headers together, 431 above; below the stream's input_max */
+    size_t request_line_max; /* bytes, 414 above; of the path in HTTP/2 */
+    size_t head_max;         /* request line and headers together, 431 above; below the stream's input_max.
+                                In HTTP/2 as RFC 9113, 6.5.2 counts: 32 bytes more a header */
     size_t header_count_max; /* 431 above */
     size_t body_max;         /* bytes after chunked decoding; above: too_large */
     unsigned head_ms;        /* from on_open or a request's first byte to its last header */
     unsigned body_ms;        /* from there to the end of the body */
     unsigned idle_ms;        /* between two requests */
+    unsigned stall_ms;       /* HTTP/2: an answer waits, and the peer grants its stream no window */
+    unsigned streams_max;    /* HTTP/2: requests at a time on one connection */
 };
 
-/** 8 KiB, 16 KiB, 64 headers, 64 KiB body; 10 s, 30 s, 75 s. */
+/** 8 KiB, 16 KiB, 64 headers, 64 KiB body; 10 s, 30 s, 75 s, 20 s; 1,000 streams. */
 extern const struct http_limits http_limits_default;
 
 struct http_handlers {
@@ -64,10 +70,10 @@ struct http_handlers {
     void (*on_request)(struct http_exchange *ex, void *arg);
     /** The peer is gone while the exchange was not over; exactly once, never after it was. Do not answer. */
     void (*on_gone)(struct http_exchange *ex, void *arg);
-    /** A started exchange's send queue fell to the stream's write_low. May be NULL. */
+    /** A started exchange's send queue, having been long, is short again. May be NULL. */
     void (*on_drain)(struct http_exchange *ex, void *arg);
     /**
-     * Write the body of the answer to what is not a request: 400, 408, 414, 417, 431, 501, 505. The
+     * Write the body of the answer to what is not a request: 400, 408, 414, 417, 431, 501, 505. An HTTP/1.1
      * connection closes after it. May be NULL: the body is empty then.
      * @param      reason        one line for the peer.
      * @param      body          append here; empty at first.
@@ -148,6 +154,18 @@ MUST_CHECK enum err http_send(struct http_exchange *ex, struct bytes part);
 
 /** End a started answer and the exchange. */
 void http_finish(struct http_exchange *ex);
+
+/** True if the peer sees what http_finish_with_trailers() sends: HTTP/2. */
+bool http_has_trailers(const struct http_exchange *ex);
+
+/** As http_finish(), with headers after the body; without http_has_trailers() they are left out. */
+void http_finish_with_trailers(struct http_exchange *ex, const struct http_header *trailers, size_t count);
+
+/**
+ * The request was read and is not needed any more: its views become empty and its memory is given back, which
+ * counts where many exchanges are held for long.
+ */
+void http_forget_request(struct http_exchange *ex);
 
 /** Cut the exchange short, so that the peer sees that the answer is not whole; ends it, without on_gone. */
 void http_abort(struct http_exchange *ex, enum close_reason reason);

@@ -312,6 +312,12 @@ static struct request *request_of(struct http_exchange *ex)
     return CONTAINER_OF(ex, struct request, ex);
 }
 
+/* RFC 9110, 9.3.2; asked of the head's own view, since the exchange may have forgotten its request. */
+static bool wants_no_body(const struct request *r)
+{
+    return bytes_equal(r->head.method, bytes_of("HEAD"));
+}
+
 static bool must_close(const struct request *r)
 {
     return !r->keep_alive || r->connection->draining;
@@ -334,7 +340,7 @@ static void end_exchange(struct http1 *c, bool close)
 static bool send_answer(struct request *r, struct http1_answer *answer)
 {
     struct buf out = {0};
-    answer->without_body = bytes_equal(r->ex.method, bytes_of("HEAD"));
+    answer->without_body = wants_no_body(r);
     answer->close = must_close(r);
     return write_or_abort(r->connection, http1_write_answer(answer, &out), &out);
 }
@@ -359,7 +365,7 @@ static enum err send_part(struct http_exchange *ex, struct bytes part)
 {
     struct request *r = request_of(ex);
     struct buf out = {0};
-    if (bytes_equal(ex->method, bytes_of("HEAD")))
+    if (wants_no_body(r))
         return ERR_OK;
     enum err e = http1_write_chunk(part, &out);
     if (e != ERR_OK)
@@ -375,9 +381,14 @@ static void finish_stream(struct http_exchange *ex)
     struct request *r = request_of(ex);
     struct buf out = {0};
     bool sent = true;
-    if (!bytes_equal(ex->method, bytes_of("HEAD")))
+    if (!wants_no_body(r))
         sent = write_or_abort(r->connection, http1_write_chunk((struct bytes){0}, &out), &out);
     end_exchange(r->connection, !sent || must_close(r));
+}
+
+static void forget_request(struct http_exchange *ex)
+{
+    buf_done(&request_of(ex)->body);
 }
 
 static void abort_exchange(struct http_exchange *ex, enum close_reason reason)
@@ -390,6 +401,7 @@ static const struct http_version_ops http1_ops = {
     .start = start,
     .send = send_part,
     .finish = finish_stream,
+    .forget_request = forget_request,
     .abort = abort_exchange,
 };
 

@@ -87,17 +87,17 @@ static struct http_refusal scan_version(struct bytes version)
     return fine;
 }
 
-static struct http_refusal scan_target(struct bytes target, struct http_head *ret)
+struct http_refusal http_scan_target(struct bytes target, struct bytes *path, struct bytes *query)
 {
     if (target.len == 0 || target.p[0] != '/')
         return refusal(400, "request target must be a path");
     for (size_t i = 0; i < target.len; i++)
         if (target.p[i] <= ' ' || target.p[i] >= 0x7f || target.p[i] == '#')
             return refusal(400, "forbidden byte in the request target");
-    ret->query = target;
-    if (!take_until(&ret->query, '?', &ret->path)) {
-        ret->path = target;
-        ret->query = (struct bytes){0};
+    *query = target;
+    if (!take_until(query, '?', path)) {
+        *path = target;
+        *query = (struct bytes){0};
     }
     return fine;
 }
@@ -108,7 +108,7 @@ static struct http_refusal scan_request_line(struct bytes line, struct http_head
     if (!take_until(&line, ' ', &ret->method) || !is_token(ret->method) || !take_until(&line, ' ', &target))
         return refusal(400, "malformed request line");
     struct http_refusal no = scan_version(line);
-    return no.status ? no : scan_target(target, ret);
+    return no.status ? no : http_scan_target(target, &ret->path, &ret->query);
 }
 
 static struct bytes trim(struct bytes in)
@@ -133,7 +133,7 @@ static struct http_refusal scan_header(struct bytes line, struct http_header *re
     return fine;
 }
 
-static bool is_host(struct bytes value)
+bool http_is_host(struct bytes value)
 {
     for (size_t i = 0; i < value.len; i++)
         if (value.p[i] <= ' ' || value.p[i] >= 0x7f || strchr("/?#@,\\", value.p[i]))
@@ -141,7 +141,7 @@ static bool is_host(struct bytes value)
     return value.len > 0;
 }
 
-static bool scan_length(struct bytes value, uint64_t *ret)
+bool http_scan_length(struct bytes value, uint64_t *ret)
 {
     uint64_t length = 0;
     if (value.len == 0 || value.len > LENGTH_DIGITS_MAX)
@@ -160,11 +160,11 @@ static bool scan_length(struct bytes value, uint64_t *ret)
 static struct http_refusal scan_meaning(const struct http_header *h, struct http_head *ret, bool *has_host)
 {
     if (http_name_is(h->name, "Host")) {
-        if (*has_host || !is_host(h->value))
+        if (*has_host || !http_is_host(h->value))
             return refusal(400, "Host must be there once");
         *has_host = true;
     } else if (http_name_is(h->name, "Content-Length")) {
-        if (ret->has_length || !scan_length(h->value, &ret->length))
+        if (ret->has_length || !http_scan_length(h->value, &ret->length))
             return refusal(400, "malformed or repeated Content-Length");
         ret->has_length = true;
     } else if (http_name_is(h->name, "Transfer-Encoding")) {

@@ -47,6 +47,15 @@ struct http_head {
  */
 struct http_refusal http_scan_head(struct bytes block, struct http_header *headers, struct http_head *ret);
 
+/** Scan a request target: a path, and perhaps a query. @return 400. */
+struct http_refusal http_scan_target(struct bytes target, struct bytes *path, struct bytes *query);
+
+/** True if @p value can stand in Host and :authority. */
+bool http_is_host(struct bytes value);
+
+/** Scan a Content-Length: 1 to 18 digits. @return false if it is not that. */
+bool http_scan_length(struct bytes value, uint64_t *ret);
+
 enum chunk_state {
     CHUNK_SIZE,
     CHUNK_SIZE_LF,

@@ -1,61 +1,16 @@
 #include "portal/connect.h"
 
 #include <string.h>
-#include <strings.h>
 
-#include "wire/json.h"
-#include "wire/message.h"
+#include "core/log.h"
 
-#define ENVELOPE_BYTES      5
-#define ENVELOPE_COMPRESSED 1
-#define ENVELOPE_END        2
+#define ENVELOPE_END       2
+#define TIMEOUT_DIGITS_MAX 10
 
-static const struct {
-    const char *name;
-    unsigned status;
-} codes[] = {
-#define RPC_CODE(ident, name, http) {name, http},
-#include "portal/rpc_code.def"
-#undef RPC_CODE
-};
+static const char post_types[] = "application/json, application/proto, application/connect+json, "
+                                 "application/connect+proto, application/grpc";
 
-static const char *const types[2][2] = {
-    /* by stream, codec */
-    {"application/json", "application/proto"},
-    {"application/connect+json", "application/connect+proto"},
-};
-
-/* Parameters are of no meaning here, but a charset of utf-8 is often sent. */
-bool connect_content_type(struct bytes content_type, enum connect_codec *codec, bool *stream)
-{
-    size_t len = 0;
-    while (len < content_type.len && content_type.p[len] != ';' && content_type.p[len] != ' ')
-        len++;
-    for (int s = 0; s < 2; s++)
-        for (int c = 0; c < 2; c++)
-            if (strlen(types[s][c]) == len &&
-                strncasecmp(types[s][c], (const char *)content_type.p, len) == 0) {
-                *stream = s == 1;
-                *codec = c == 1 ? CONNECT_PROTO : CONNECT_JSON;
-                return true;
-            }
-    return false;
-}
-
-const char *connect_response_type(enum connect_codec codec, bool stream)
-{
-    return types[stream][codec];
-}
-
-const char *connect_code_name(enum rpc_code code)
-{
-    return codes[code].name;
-}
-
-unsigned connect_code_status(enum rpc_code code)
-{
-    return codes[code].status;
-}
+/* ---- errors ---- */
 
 /* Our texts are ASCII without control characters; quotes and backslashes may come from a path that a caller sent. */
 static enum err append_quoted(struct buf *out, const char *text)
@@ -71,29 +26,169 @@ static enum err append_quoted(struct buf *out, const char *text)
 
 enum err connect_append_error(struct buf *out, enum rpc_code code, const char *text)
 {
-    TRY(buf_printf(out, "{\"code\":\"%s\",\"message\":", codes[code].name));
+    TRY(buf_printf(out, "{\"code\":\"%s\",\"message\":", rpc_code_name(code)));
     TRY(append_quoted(out, text));
     return buf_append_byte(out, '}');
 }
 
-static enum err append_envelope(struct buf *out, uint8_t flags, struct bytes message)
+static void refuse(const struct rpc_answer *to, unsigned status, enum rpc_code code, const char *text)
 {
-    uint8_t head[ENVELOPE_BYTES] = {flags, (uint8_t)(message.len >> 24), (uint8_t)(message.len >> 16),
-                                    (uint8_t)(message.len >> 8), (uint8_t)message.len};
-    TRY(buf_append(out, bytes_make(head, sizeof head)));
-    return buf_append(out, message);
+    struct http_header headers[RPC_HEADERS_MAX];
+    struct buf body = {0};
+    size_t count = rpc_headers(to, "application/json", headers);
+    if (status == 401)
+        headers[count++] = (struct http_header){bytes_of("www-authenticate"), bytes_of("Bearer")};
+    if (status == 405)
+        headers[count++] = (struct http_header){bytes_of("allow"), bytes_of("POST")};
+    if (status == 415)
+        headers[count++] = (struct http_header){bytes_of("accept-post"), bytes_of(post_types)};
+    if (connect_append_error(&body, code, text) != ERR_OK)
+        LOG(ERROR, PORTAL, "no-memory");
+    http_respond(to->ex, status, headers, count, buf_view(&body));
+    buf_done(&body);
 }
 
-enum err connect_append_message(struct buf *out, enum connect_codec codec, bool stream,
-                                const ProtobufCMessage *message)
+/* ---- unary ---- */
+
+bool connect_parse_timeout(struct bytes text, uint64_t *ms)
 {
-    struct buf encoded = {0};
-    enum err e = codec == CONNECT_JSON ? json_encode(message, &encoded) : message_pack(message, &encoded);
+    return rpc_parse_number(text, TIMEOUT_DIGITS_MAX, ms) && *ms > 0;
+}
+
+static enum err unary_open(const struct http_exchange *ex, struct buf *scratch, struct bytes *message)
+{
+    (void)scratch;
+    *message = ex->body;
+    return ERR_OK;
+}
+
+static void unary_reply(const struct rpc_answer *to, struct bytes message)
+{
+    struct http_header headers[RPC_HEADERS_MAX];
+    http_respond(to->ex, 200, headers, rpc_headers(to, to->content_type, headers), message);
+}
+
+static void unary_end(const struct rpc_answer *to, enum rpc_code code, const char *text)
+{
+    refuse(to, rpc_code_status(code), code, text);
+}
+
+#define TIMEOUT                                                                                              \
+    .timeout_header = "connect-timeout-ms", .timeout_form = "1 to 10 digits",                                \
+    .parse_timeout = connect_parse_timeout
+
+const struct rpc_protocol connect_unary = {
+    .verb = "POST",
+    .unary = true,
+    .encoding_header = "content-encoding",
+    TIMEOUT,
+    .open = unary_open,
+    .append = rpc_append_bare,
+    .reply = unary_reply,
+    .end = unary_end,
+    .refuse = refuse,
+};
+
+/* ---- unary by GET ---- */
+
+/* Take what is before the next separator, or all, off the front. */
+static struct bytes take_until(struct bytes *in, uint8_t separator)
+{
+    const uint8_t *at = in->len ? memchr(in->p, separator, in->len) : NULL;
+    size_t len = at ? (size_t)(at - in->p) : in->len;
+    struct bytes taken = bytes_make(in->p, len);
+    *in = at ? bytes_make(at + 1, in->len - len - 1) : (struct bytes){0};
+    return taken;
+}
+
+bool connect_query(struct bytes query, const char *name, struct bytes *value)
+{
+    while (query.len > 0) {
+        struct bytes pair = take_until(&query, '&');
+        if (bytes_equal(take_until(&pair, '='), bytes_of(name))) {
+            *value = pair;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err percent_decode(struct bytes in, struct buf *out)
+{
+    for (size_t i = 0; i < in.len; i++) {
+        uint8_t byte = in.p[i] == '+' ? ' ' : in.p[i];
+        if (in.p[i] == '%') {
+            if (in.len - i < 3)
+                return ERR_MALFORMED;
+            TRY(hex_decode(bytes_make(in.p + i + 1, 2), &byte, 1));
+            i += 2;
+        }
+        TRY(buf_append_byte(out, byte));
+    }
+    return ERR_OK;
+}
+
+/* Padding is optional here, but where it is there, it must be right. */
+static struct bytes without_padding(struct bytes in)
+{
+    if (in.len == 0 || in.len % 4 != 0 || in.p[in.len - 1] != '=')
+        return in;
+    return bytes_make(in.p, in.len - (in.p[in.len - 2] == '=' ? 2 : 1));
+}
+
+static enum err append_base64url(struct bytes padded, struct buf *out)
+{
+    struct bytes in = without_padding(padded);
+    size_t room = in.len * 3 / 4, len = 0;
+    if (room == 0)
+        return in.len ? ERR_MALFORMED : ERR_OK;
+    uint8_t *at = buf_reserve(out, room);
+    if (!at)
+        return ERR_NOMEM;
+    TRY(base64url_decode(in, at, room, &len));
+    buf_commit(out, len);
+    return ERR_OK;
+}
+
+enum err connect_query_message(struct bytes query, struct buf *out)
+{
+    struct bytes value, base64;
+    if (!connect_query(query, "message", &value))
+        return ERR_OK;
+    if (!connect_query(query, "base64", &base64) || !bytes_equal(base64, bytes_of("1")))
+        return percent_decode(value, out);
+    struct buf text = {0};
+    enum err e = percent_decode(value, &text);
     if (e == ERR_OK)
-        e = stream ? append_envelope(out, 0, buf_view(&encoded)) : buf_append(out, buf_view(&encoded));
-    buf_done(&encoded);
+        e = append_base64url(buf_view(&text), out);
+    buf_done(&text);
     return e;
 }
+
+static enum err get_open(const struct http_exchange *ex, struct buf *scratch, struct bytes *message)
+{
+    struct bytes compression;
+    if (connect_query(ex->query, "compression", &compression) && compression.len > 0 &&
+        !bytes_equal(compression, bytes_of("identity")))
+        return ERR_UNSUPPORTED;
+    TRY(connect_query_message(ex->query, scratch));
+    *message = buf_view(scratch);
+    return ERR_OK;
+}
+
+const struct rpc_protocol connect_get = {
+    .verb = "GET",
+    .unary = true,
+    .encoding_header = "content-encoding",
+    TIMEOUT,
+    .open = get_open,
+    .append = rpc_append_bare,
+    .reply = unary_reply,
+    .end = unary_end,
+    .refuse = refuse,
+};
+
+/* ---- server streams ---- */
 
 enum err connect_append_end(struct buf *out, enum rpc_code code, const char *text)
 {
@@ -104,34 +199,38 @@ enum err connect_append_end(struct buf *out, enum rpc_code code, const char *tex
     if (e == ERR_OK)
         e = buf_append_byte(&end, '}');
     if (e == ERR_OK)
-        e = append_envelope(out, ENVELOPE_END, buf_view(&end));
+        e = rpc_append_envelope(out, ENVELOPE_END, buf_view(&end));
     buf_done(&end);
     return e;
 }
 
-enum err connect_open_envelope(struct bytes body, struct bytes *message)
+static enum err stream_open(const struct http_exchange *ex, struct buf *scratch, struct bytes *message)
 {
-    if (body.len < ENVELOPE_BYTES)
-        return ERR_MALFORMED;
-    if (body.p[0] & ENVELOPE_COMPRESSED)
-        return ERR_UNSUPPORTED;
-    size_t len = (size_t)body.p[1] << 24 | (size_t)body.p[2] << 16 | (size_t)body.p[3] << 8 | body.p[4];
-    if (body.p[0] != 0 || len != body.len - ENVELOPE_BYTES)
-        return ERR_MALFORMED;
-    *message = bytes_make(body.p + ENVELOPE_BYTES, len);
-    return ERR_OK;
+    (void)scratch;
+    return rpc_open_envelope(ex->body, message);
 }
 
-bool connect_parse_timeout(struct bytes text, uint64_t *ms)
+static void stream_end(const struct rpc_answer *to, enum rpc_code code, const char *text)
 {
-    uint64_t value = 0;
-    if (text.len == 0 || text.len > 10)
-        return false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9')
-            return false;
-        value = value * 10 + (uint64_t)(text.p[i] - '0');
-    }
-    *ms = value;
-    return value > 0;
+    struct buf out = {0};
+    rpc_start(to);
+    enum err e = connect_append_end(&out, code, text);
+    if (e == ERR_OK)
+        e = http_send(to->ex, buf_view(&out));
+    buf_done(&out);
+    if (e == ERR_OK)
+        http_finish(to->ex);
+    else
+        http_abort(to->ex, CLOSE_QUEUE_FULL);
 }
+
+const struct rpc_protocol connect_stream = {
+    .verb = "POST",
+    .stream = true,
+    .encoding_header = "connect-content-encoding",
+    TIMEOUT,
+    .open = stream_open,
+    .append = rpc_append_enveloped,
+    .end = stream_end,
+    .refuse = refuse,
+};

@@ -1,8 +1,8 @@
 /**
- * Calls of portals and administrators: from an HTTP exchange to a typed request in a handler, and back. The protocol is
- * Connect (https://connectrpc.com/docs/protocol), unary and server streaming, JSON and protobuf, by content type.
+ * Calls of portals and administrators: from an HTTP exchange to a typed request in a handler, and back. By content type
+ * the protocol is Connect (connect.h), JSON and protobuf, or gRPC (grpc.h); unary calls and server streams.
  *
- *     exchange -> method by path -> content type -> credential -> scope -> request parsed -> handler
+ *     exchange -> protocol -> method by path -> credential -> scope -> request parsed -> handler
  *                                                                                              |
  *     rpc_reply() | rpc_send() ... rpc_finish() | rpc_fail()   <---- at once, or any time later
  *
@@ -27,7 +27,7 @@ enum rpc_code {
 struct rpc_call;
 struct rpc_server;
 
-/** @p request is valid until the call ends. */
+/** @p request is valid until the call ends; that of a stream until the handler returns. */
 typedef void (*rpc_handler_fn)(struct rpc_call *call, const ProtobufCMessage *request);
 
 /** Scopes are numbers of nanopush.v1.Scope; 0 asks for none. */
@@ -37,6 +37,8 @@ struct rpc_method {
     bool stream;
     int scope;
     rpc_handler_fn handler; /* NULL: answered with unimplemented */
+    bool safe;              /* unary, without side effects: Connect clients may call it by GET */
+    bool open;              /* whoever connects may call it, without a credential */
 };
 
 /** A row of a service's table; Request is the request's name in protobuf-c's form, create_challenge_request. */
@@ -44,6 +46,13 @@ struct rpc_method {
     {                                                                                                        \
         .path = "/nanopush.v1." #service "/" #method, .input = &nanopush__v1__##request##__descriptor,       \
         .stream = streams, .scope = needed_scope, .handler = handler_fn                                      \
+    }
+
+/** As RPC_METHOD, for a unary method with idempotency_level NO_SIDE_EFFECTS. */
+#define RPC_SAFE_METHOD(service, method, request, needed_scope, handler_fn)                                  \
+    {                                                                                                        \
+        .path = "/nanopush.v1." #service "/" #method, .input = &nanopush__v1__##request##__descriptor,       \
+        .scope = needed_scope, .handler = handler_fn, .safe = true                                           \
     }
 
 /** A service's table; ended by a row without path. */

@@ -8,6 +8,9 @@
 
 extern const struct rpc_method challenge_service[], enrolment_service[], user_service[], event_service[];
 
+/** grpc.health.v1, which needs no credential. */
+extern const struct rpc_method health_service[];
+
 /** What handlers need to know of this broker: rpc_surroundings() is one of these. */
 struct portal_surroundings {
     const char *device_address; /* host:port that phones dial */

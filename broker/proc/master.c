@@ -111,7 +111,7 @@ static enum err find_device_address(struct master *master)
 static enum err load_keys(struct master *master)
 {
     static const char *const device_protocols[] = {TLS_ALPN_DEVICE};
-    static const char *const portal_protocols[] = {"http/1.1"};
+    static const char *const portal_protocols[] = {"h2", "http/1.1"};
     char secret[DATADIR_PATH_SIZE], chain[DATADIR_PATH_SIZE], key[DATADIR_PATH_SIZE], ca[DATADIR_PATH_SIZE];
     struct child_setup *setup = &master->setup;
     datadir_file(&master->dir, "cluster.secret", secret);
@@ -127,7 +127,7 @@ static enum err load_keys(struct master *master)
     secret_forget_root(setup->secret);
     TRY(authority_spki_sha256(ca, setup->trust_anchor));
     TRY(tls_server_new(chain, key, device_protocols, 1, true, &setup->device_tls, &master->why));
-    return tls_server_new(chain, key, portal_protocols, 1, false, &setup->portal_tls, &master->why);
+    return tls_server_new(chain, key, portal_protocols, 2, false, &setup->portal_tls, &master->why);
 }
 
 static enum err start_redis(struct master *master)

@@ -17,7 +17,7 @@
 #define LAST_TURNS_MS 20
 
 static const struct rpc_service portal_services[] = {
-    {challenge_service}, {enrolment_service}, {user_service}, {event_service}};
+    {challenge_service}, {enrolment_service}, {user_service}, {event_service}, {health_service}};
 
 struct worker {
     const struct child_setup *setup;

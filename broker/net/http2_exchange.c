@@ -1,0 +1,215 @@
+#include "net/http2_exchange.h"
+
+#include <stdlib.h>
+
+#define HEADER_OVERHEAD_BYTES 32                /* RFC 9113, 6.5.2 */
+#define REQUESTS_MAX_BYTES    (4 * 1024 * 1024) /* in all exchanges of a connection; beyond: REFUSED_STREAM */
+
+static void reap(void *arg)
+{
+    struct http2_exchange *x = arg;
+    http_headers_done(&x->headers);
+    buf_done(&x->body);
+    buf_done(&x->out);
+    free(x);
+}
+
+void http2_exchange_reset(struct http2_exchange *x, uint32_t code)
+{
+    struct http2 *c = x->connection;
+    if (nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, x->id, code))
+        stream_abort(c->stream, CLOSE_NOMEM);
+    http2_wake(c);
+}
+
+void http2_exchange_count_request(struct http2_exchange *x)
+{
+    size_t now = http_headers_bytes(&x->headers) + x->body.cap;
+    x->connection->request_bytes += now - x->request_bytes;
+    x->request_bytes = now;
+}
+
+static void refuse(struct http2_exchange *x, struct http_refusal no)
+{
+    struct http2 *c = x->connection;
+    struct buf body = {0};
+    const char *content_type = "text/plain";
+    if (c->handlers->on_bad_request)
+        c->handlers->on_bad_request(no.status, no.reason, &body, &content_type, c->arg);
+    struct http_header header = {bytes_of("content-type"), bytes_of(content_type)};
+    http_respond(&x->ex, no.status, &header, 1, buf_view(&body));
+    buf_done(&body);
+}
+
+static void dispatch(struct http2_exchange *x, bool too_large)
+{
+    struct http2 *c = x->connection;
+    timer_cancel(&x->deadline);
+    x->phase = HTTP2_HELD;
+    if (too_large) {
+        buf_done(&x->body);
+        http2_exchange_count_request(x);
+    }
+    x->ex.too_large = too_large;
+    x->ex.body = buf_view(&x->body);
+    c->handlers->on_request(&x->ex, c->arg);
+}
+
+static void on_deadline(void *arg)
+{
+    struct http2_exchange *x = arg;
+    switch (x->phase) {
+    case HTTP2_HEAD:
+        http2_terminate(x->connection, NGHTTP2_ENHANCE_YOUR_CALM, CLOSE_REQUEST_TIMEOUT);
+        break;
+    case HTTP2_BODY:
+        refuse(x, (struct http_refusal){408, "request not complete in time"});
+        break;
+    default:
+        http2_exchange_reset(x, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+}
+
+struct http2_exchange *http2_exchange_new(struct http2 *c, int32_t id)
+{
+    struct http2_exchange *x = calloc(1, sizeof(*x));
+    if (!x)
+        return NULL;
+    x->connection = c;
+    x->id = id;
+    x->ex.stream = c->stream;
+    x->ex.ops = &http2_ops;
+    timer_init(&x->deadline, c->loop, on_deadline, x);
+    timer_start(&x->deadline, c->limits->head_ms);
+    deferral_init(&x->reap, reap, x);
+    list_init(&x->node);
+    list_append(&c->exchanges, &x->node);
+    timer_cancel(&c->idle);
+    return x;
+}
+
+enum err http2_exchange_add_header(struct http2_exchange *x, struct bytes name, struct bytes value)
+{
+    struct http2 *c = x->connection;
+    if (x->refused)
+        return ERR_OK; /* it is only decoded, which it must be */
+    x->head_size += (uint32_t)(name.len + value.len + HEADER_OVERHEAD_BYTES);
+    if (x->head_size > c->limits->head_max ||
+        http_headers_count(&x->headers) == c->limits->header_count_max) {
+        x->refused = 431;
+        return ERR_OK;
+    }
+    if (bytes_equal(name, bytes_of(":path")) && value.len > c->limits->request_line_max) {
+        x->refused = 414;
+        return ERR_OK;
+    }
+    enum err e = http_headers_add(&x->headers, name, value);
+    http2_exchange_count_request(x);
+    if (e == ERR_OK && c->request_bytes > REQUESTS_MAX_BYTES)
+        e = ERR_LIMIT;
+    return e;
+}
+
+/* nghttp2 has checked which pseudo-headers there are, that they come first, and Content-Length. */
+static struct http_refusal read_head(struct http2_exchange *x, uint64_t *length)
+{
+    struct http_refusal no = {0};
+    struct http_header *headers = http_headers_view(&x->headers);
+    size_t count = http_headers_count(&x->headers), pseudo_count = 0;
+    struct bytes authority = {0}, host = {0};
+    for (size_t i = 0; i < count && !no.status; i++) {
+        struct bytes name = headers[i].name, value = headers[i].value;
+        pseudo_count += name.p[0] == ':';
+        if (bytes_equal(name, bytes_of(":method")))
+            x->ex.method = value;
+        else if (bytes_equal(name, bytes_of(":path")))
+            no = http_scan_target(value, &x->ex.path, &x->ex.query);
+        else if (bytes_equal(name, bytes_of(":authority")))
+            authority = value;
+        else if (bytes_equal(name, bytes_of("host")))
+            host = value;
+        else if (bytes_equal(name, bytes_of("content-length")) && !http_scan_length(value, length))
+            no = (struct http_refusal){400, "malformed Content-Length"};
+        else if (bytes_equal(name, bytes_of("expect")) && !http_name_is(value, "100-continue"))
+            no = (struct http_refusal){417, "unknown expectation"};
+        else if (bytes_equal(name, bytes_of("expect")))
+            x->expects_continue = true;
+    }
+    x->is_head = bytes_equal(x->ex.method, bytes_of("HEAD"));
+    if (!no.status && (x->ex.path.len == 0 || !http_is_host(authority.p ? authority : host) ||
+                       (authority.p && host.p && !bytes_equal(authority, host))))
+        no = (struct http_refusal){400, "a path, and one authority, must be there"};
+    /* Handlers look for Host: the authority takes the place of a pseudo-header. */
+    if (authority.p && !host.p)
+        headers[--pseudo_count] = (struct http_header){bytes_of("host"), authority};
+    x->ex.headers = headers + pseudo_count;
+    x->ex.header_count = count - pseudo_count;
+    return no;
+}
+
+static void send_continue(struct http2_exchange *x)
+{
+    const nghttp2_nv nv = {
+        .name = (uint8_t *)":status", .namelen = 7, .value = (uint8_t *)"100", .valuelen = 3};
+    if (nghttp2_submit_headers(x->connection->session, NGHTTP2_FLAG_NONE, x->id, NULL, &nv, 1, NULL) < 0)
+        stream_abort(x->connection->stream, CLOSE_NOMEM);
+}
+
+void http2_exchange_take_head(struct http2_exchange *x, bool end_of_stream)
+{
+    uint64_t length = 0;
+    struct http_refusal no = {x->refused,
+                              x->refused == 414 ? "path too long" : "headers too large or too many"};
+    x->whole = end_of_stream;
+    if (!no.status)
+        no = read_head(x, &length);
+    if (no.status) {
+        refuse(x, no);
+    } else if (length > x->connection->limits->body_max) {
+        dispatch(x, true);
+    } else if (x->whole) {
+        dispatch(x, false);
+    } else {
+        x->phase = HTTP2_BODY;
+        timer_start(&x->deadline, x->connection->limits->body_ms);
+        if (x->expects_continue)
+            send_continue(x);
+    }
+}
+
+enum err http2_exchange_add_body(struct http2_exchange *x, struct bytes part)
+{
+    struct http2 *c = x->connection;
+    if (x->phase != HTTP2_BODY)
+        return ERR_OK;
+    if (buf_len(&x->body) + part.len > c->limits->body_max) {
+        dispatch(x, true);
+        return ERR_OK;
+    }
+    TRY(buf_append(&x->body, part));
+    http2_exchange_count_request(x);
+    return c->request_bytes > REQUESTS_MAX_BYTES ? ERR_LIMIT : ERR_OK;
+}
+
+void http2_exchange_take_end(struct http2_exchange *x)
+{
+    x->whole = true;
+    if (x->phase == HTTP2_BODY)
+        dispatch(x, false);
+}
+
+void http2_exchange_close(struct http2_exchange *x)
+{
+    struct http2 *c = x->connection;
+    bool held = x->phase == HTTP2_HELD;
+    x->phase = HTTP2_ANSWERED;
+    timer_cancel(&x->deadline);
+    list_remove(&x->node);
+    if (held)
+        c->handlers->on_gone(&x->ex, c->arg);
+    c->request_bytes -= x->request_bytes;
+    c->answer_bytes -= buf_len(&x->out);
+    if (list_empty(&c->exchanges))
+        timer_start(&c->idle, c->greeted ? c->limits->idle_ms : c->limits->head_ms);
+    loop_defer(c->loop, &x->reap);
+}

@@ -1,0 +1,121 @@
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/log.h"
+#include "core/metrics.h"
+#include "portal/rpc_call.h"
+
+#define RPC_TEXT_MAX 512
+
+static void count_outcome(enum rpc_code code)
+{
+    unsigned status = rpc_code_status(code);
+    if (status < 500 || code == RPC_UNIMPLEMENTED)
+        METRIC_ADD(RPC_CLIENT_ERROR, 1);
+    else
+        METRIC_ADD(RPC_SERVER_ERROR, 1);
+}
+
+void rpc_refuse(const struct rpc_server *server, struct http_exchange *ex,
+                const struct rpc_protocol *protocol, const char *content_type, unsigned status,
+                enum rpc_code code, const char *text)
+{
+    const struct rpc_answer to = {.ex = ex, .content_type = content_type, .worker = server->worker};
+    count_outcome(code);
+    protocol->refuse(&to, status, code, text);
+}
+
+static struct rpc_answer answer_of(const struct rpc_call *call)
+{
+    return (struct rpc_answer){
+        .ex = call->ex, .content_type = call->content_type, .worker = call->server->worker};
+}
+
+/* From here on the exchange has nobody to tell; the caller of this answers it. */
+static void leave(struct rpc_call *call)
+{
+    call->ex->user = NULL;
+    rpc_call_free(call);
+}
+
+static void end(struct rpc_call *call, enum rpc_code code, const char *text)
+{
+    const struct rpc_protocol *protocol = call->protocol;
+    const struct rpc_answer to = answer_of(call);
+    leave(call);
+    protocol->end(&to, code, text);
+}
+
+static void fail(struct rpc_call *call, enum rpc_code code, const char *text)
+{
+    LOG(DEBUG, PORTAL, "call-failed", "path=%s code=%s", call->method->path, rpc_code_name(code));
+    count_outcome(code);
+    end(call, code, text);
+}
+
+void rpc_fail(struct rpc_call *call, enum rpc_code code, const char *text, ...)
+{
+    char line[RPC_TEXT_MAX];
+    va_list args;
+    va_start(args, text);
+    vsnprintf(line, sizeof line, text, args);
+    va_end(args);
+    fail(call, code, line);
+}
+
+void rpc_fail_store(struct rpc_call *call, enum err e)
+{
+    switch (e) {
+    case ERR_UNAVAILABLE:
+    case ERR_TIMEOUT:
+        rpc_fail(call, RPC_UNAVAILABLE,
+                 "the broker cannot reach its store; nothing was done that is not known; try again");
+        return;
+    case ERR_BAD_SIGNATURE:
+    case ERR_MALFORMED:
+        rpc_fail(call, RPC_DATA_LOSS, "a stored record is damaged and was not used; tell the operator");
+        return;
+    default:
+        LOG(ERROR, PORTAL, "call-error", "path=%s error=%s", call->method->path, err_name(e));
+        rpc_fail(call, RPC_INTERNAL, "the broker could not do this; tell the operator");
+    }
+}
+
+void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response)
+{
+    struct buf body = {0};
+    const struct rpc_protocol *protocol = call->protocol;
+    const struct rpc_answer to = answer_of(call);
+    enum err e = protocol->append(&body, call->codec, response);
+    if (e != ERR_OK) {
+        buf_done(&body);
+        rpc_fail_store(call, e);
+        return;
+    }
+    METRIC_ADD(RPC_OK, 1);
+    leave(call);
+    protocol->reply(&to, buf_view(&body));
+    buf_done(&body);
+}
+
+bool rpc_send(struct rpc_call *call, const ProtobufCMessage *response)
+{
+    struct buf out = {0};
+    const struct rpc_answer to = answer_of(call);
+    rpc_start(&to);
+    enum err e = call->protocol->append(&out, call->codec, response);
+    if (e == ERR_OK)
+        e = http_send(to.ex, buf_view(&out));
+    buf_done(&out);
+    if (e == ERR_OK || e == ERR_CLOSED)
+        return true; /* on_gone is on its way where it is closed */
+    leave(call);
+    http_abort(to.ex, CLOSE_QUEUE_FULL);
+    return false;
+}
+
+void rpc_finish(struct rpc_call *call)
+{
+    METRIC_ADD(RPC_OK, 1);
+    end(call, RPC_UNKNOWN, NULL);
+}
