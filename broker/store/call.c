@@ -191,20 +191,42 @@ bool copy_text(struct bytes in, char *out, size_t cap)
     return fits;
 }
 
+char (*reply_ids(const redisReply *reply, size_t *count))[ID_SIZE]
+{
+    size_t max = reply && reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+    char(*ids)[ID_SIZE] = mem_new((max + 1) * sizeof *ids);
+    *count = 0;
+    for (size_t i = 0; i < max; i++)
+        if (id_valid(reply_bytes(reply, i)) && copy_text(reply_bytes(reply, i), ids[*count], ID_SIZE))
+            (*count)++;
+    return ids;
+}
+
+/* Exactly what presence_print() writes: text that differs from ours must not pass for ours. */
 struct presence presence_parse(struct bytes text)
 {
     struct presence presence = {0};
-    const uint8_t *hash = text.len ? memrchr(text.p, '#', text.len) : NULL;
-    if (!hash || !copy_text(bytes_make(text.p, (size_t)(hash - text.p)), presence.inbox, INBOX_SIZE))
-        return presence;
-    for (const uint8_t *at = hash + 1; at < text.p + text.len && *at >= '0' && *at <= '9'; at++)
-        presence.connection = presence.connection * 10 + (uint64_t)(*at - '0');
-    return presence;
+    char line[PRESENCE_SIZE], again[PRESENCE_SIZE];
+    unsigned long long connection = 0;
+    char *mark = copy_text(text, line, sizeof line) ? strchr(line, '#') : NULL;
+    if (!mark || mark - line >= INBOX_SIZE ||
+        (sscanf(mark, "#%20llu#%10u", &connection, &presence.capabilities) != 2 &&
+         sscanf(mark, "##%10u", &presence.capabilities) != 1))
+        return (struct presence){0};
+    memcpy(presence.inbox, line, (size_t)(mark - line));
+    presence.connection = connection;
+    presence_print(&presence, again);
+    return strcmp(again, line) == 0 ? presence : (struct presence){0};
 }
 
 void presence_print(const struct presence *presence, char *out)
 {
-    snprintf(out, PRESENCE_SIZE, "%s#%llu", presence->inbox, (unsigned long long)presence->connection);
+    if (presence->inbox[0])
+        snprintf(out, PRESENCE_SIZE, "%s#%llu#%u", presence->inbox, (unsigned long long)presence->connection,
+                 presence->capabilities);
+    else
+        snprintf(out, PRESENCE_SIZE, "##%u",
+                 presence->capabilities); /* nowhere: what it can do stays known */
 }
 
 void routes_parse(const redisReply *devices, const redisReply *inboxes, struct routes *ret)

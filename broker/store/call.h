@@ -14,8 +14,8 @@
 #include "store/script.h"
 #include "store/store.h"
 
-#define CALL_KEYS_MAX 7
-#define CALL_ARGS_MAX 8
+#define CALL_KEYS_MAX 8
+#define CALL_ARGS_MAX 10
 
 struct store {
     struct loop *loop;
@@ -47,13 +47,15 @@ struct store_call {
         store_portal_fn portal;
         store_enrolment_create_fn enrolment_create;
         store_enrolment_fn enrolment;
-        store_enrolment_use_fn enrolment_use;
+        store_enrolment_step_fn enrolment_step;
         store_told_fn told;
         store_device_attach_fn device_attach;
         store_user_fn user;
         store_challenge_create_fn challenge_create;
         store_challenge_fn challenge;
         store_challenge_settle_fn challenge_settle;
+        store_challenge_resend_fn challenge_resend;
+        store_device_remove_fn device_remove;
     } fn; /* the caller's */
     void *arg;
     char subject[KEY_SIZE]; /* what decoding needs to know: an id, a tag, a name */
@@ -107,14 +109,17 @@ int64_t reply_int(const redisReply *reply, size_t i);
 /** True if element 0 is that word. */
 bool reply_is(const redisReply *reply, const char *word);
 
+/** The valid ids of an array; freed with free(). Never NULL. */
+char (*reply_ids(const redisReply *reply, size_t *count))[ID_SIZE];
+
 /** Copy a string of at most @p cap - 1 bytes; false (and "") where it is longer or has a NUL. */
 bool copy_text(struct bytes in, char *out, size_t cap);
 
-/** Parse '<inbox>#<connection>'; what is empty or not of that form has inbox "". */
+/** Parse '<inbox>#<connection>#<capabilities>', or '##<capabilities>' for nowhere; what is neither is all zeros. */
 struct presence presence_parse(struct bytes text);
 
 /** Write it; @p out has PRESENCE_SIZE characters. */
-#define PRESENCE_SIZE (INBOX_SIZE + 22)
+#define PRESENCE_SIZE (INBOX_SIZE + 34)
 void presence_print(const struct presence *presence, char *out);
 
 /**

@@ -7,50 +7,76 @@
 
 #define CHALLENGE_KEPT_MS 600000 /* readable after it is final */
 
+/* What refuses a challenge, but for what needs to be told more of. */
+static enum err create_error(const redisReply *reply)
+{
+    static const struct {
+        const char *word;
+        enum err e;
+    } refusals[] = {{"no-user", ERR_NOT_FOUND}, {"no-device", ERR_DENIED},  {"no-capable", ERR_UNSUPPORTED},
+                    {"conflict", ERR_EXISTS},   {"pending", ERR_BAD_STATE}, {"locked", ERR_LIMIT},
+                    {"backoff", ERR_LIMIT}};
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        if (reply_is(reply, refusals[i].word))
+            return refusals[i].e;
+    return ERR_MALFORMED;
+}
+
+static enum err read_created(const redisReply *reply, struct challenge_created *created)
+{
+    if (reply_is(reply, "ok")) {
+        created->now_unix_ms = reply_int(reply, 1);
+        created->expire_unix_ms = reply_int(reply, 2);
+        routes_parse(reply_at(reply, 3), reply_at(reply, 4), &created->routes);
+        created->superseded = reply_int(reply, 5) == 1;
+        return ERR_OK;
+    }
+    created->replay = reply_is(reply, "replay");
+    enum err e = created->replay ? ERR_OK : create_error(reply);
+    if (e == ERR_LIMIT) {
+        created->locked = reply_is(reply, "locked");
+        created->until_unix_ms = reply_int(reply, 1);
+    } else if (e == ERR_OK || e == ERR_BAD_STATE) {
+        created->other_may_go = reply_int(reply, 2) == 1;
+        created->other_same_session = reply_int(reply, 3) == 1;
+        if (!id_valid(reply_bytes(reply, 1)) || !copy_text(reply_bytes(reply, 1), created->other_id, ID_SIZE))
+            return ERR_MALFORMED;
+    }
+    return e;
+}
+
 static void on_create(struct store_call *call, enum err e, const redisReply *reply)
 {
     struct challenge_created created = {0};
-    if (e == ERR_OK && reply_is(reply, "ok")) {
-        created.now_unix_ms = reply_int(reply, 1);
-        created.expire_unix_ms = reply_int(reply, 2);
-        routes_parse(reply_at(reply, 3), reply_at(reply, 4), &created.routes);
-    } else if (e == ERR_OK && (reply_is(reply, "replay") || reply_is(reply, "pending"))) {
-        created.replay = reply_is(reply, "replay");
-        created.other_same_session = reply_int(reply, 2) == 1;
-        e = created.replay ? ERR_OK : ERR_BAD_STATE;
-        if (!id_valid(reply_bytes(reply, 1)) || !copy_text(reply_bytes(reply, 1), created.other_id, ID_SIZE))
-            e = ERR_MALFORMED;
-    } else if (e == ERR_OK) {
-        e = reply_is(reply, "no-user")     ? ERR_NOT_FOUND
-            : reply_is(reply, "no-device") ? ERR_DENIED
-            : reply_is(reply, "conflict")  ? ERR_EXISTS
-                                           : ERR_MALFORMED;
-    }
-    call->fn.challenge_create(e, e == ERR_OK || e == ERR_BAD_STATE ? &created : NULL, call->arg);
+    if (e == ERR_OK)
+        e = read_created(reply, &created);
+    bool told = e == ERR_OK || e == ERR_BAD_STATE || e == ERR_LIMIT;
+    call->fn.challenge_create(e, told ? &created : NULL, call->arg);
     routes_done(&created.routes);
 }
 
 struct store_call *store_challenge_create(struct store *store, const struct challenge_create *create,
                                           store_challenge_create_fn fn, void *arg)
 {
+    static const char *const parts[] = {"user", "devices", "presence", "pending", "limits"};
     const Record__Challenge *record = create->record;
     const char *tag = id_tag(record->id);
     struct store_call *call = call_new(store, SCRIPT_challenge_create, record->id, on_create, arg);
     struct key key = key_challenge(record->id);
     call->fn.challenge_create = fn;
-    call_key(call, key_user(tag, "user"));
-    call_key(call, key_user(tag, "devices"));
-    call_key(call, key_user(tag, "presence"));
-    call_key(call, key_user(tag, "pending"));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        call_key(call, key_user(tag, parts[i]));
     call_key(call, key);
     call_key(call, key_idempotency(tag, create->idempotency ? create->idempotency : "none"));
     call_arg(call, bytes_of(record->id));
     call_arg_record(call, &key, "record", &record->base);
     call_arg_int(call, record->life_ms);
     call_arg_int(call, CHALLENGE_KEPT_MS);
-    call_arg(call, bytes_of(record->portal));
-    call_arg(call, bytes_of(create->browser_session));
+    call_arg(call, bytes_of(create->pending_of));
+    call_arg(call, bytes_of(create->session));
     call_arg(call, bytes_of(create->idempotency ? create->asked : ""));
+    call_arg_int(call, create->needed);
+    call_arg_int(call, create->shows_code);
     if (create->supersede) {
         call_key(call, key_challenge(create->supersede));
         call_arg(call, bytes_of(create->supersede));
@@ -100,6 +126,7 @@ static enum err read_view(struct store_call *call, const redisReply *reply, stru
     view->create_unix_ms = reply_int(reply, 5);
     view->expire_unix_ms = reply_int(reply, 6);
     view->settle_unix_ms = reply_int(reply, 7);
+    view->attempt = (unsigned)reply_int(reply, 10);
     if (state_has_answer(view->state)) {
         /* The state stands there in the clear; what counts is that a worker sealed the same. */
         TRY(record_open(call->store->secret, &key, "settlement", reply_bytes(reply, 8),
@@ -158,11 +185,17 @@ static void settled_by(struct store_call *call, struct bytes value, char device_
 static void on_settle(struct store_call *call, enum err e, const redisReply *reply)
 {
     struct challenge_settled settled = {0};
+    char(*others)[ID_SIZE] = NULL;
     if (e == ERR_OK && (reply_is(reply, "moved") || reply_is(reply, "already"))) {
         settled.moved = reply_is(reply, "moved");
         settled.state = challenge_state_parse(reply_bytes(reply, 1));
+        if (settled.state == CHALLENGE_NONE)
+            e = ERR_MALFORMED;
         settled_by(call, reply_bytes(reply, 2), settled.device_id);
         routes_parse(reply_at(reply, 3), reply_at(reply, 4), &settled.routes);
+        settled.locked_until_unix_ms = reply_int(reply, 5);
+        others = reply_ids(reply_at(reply, 6), &settled.other_count);
+        settled.others = others;
     } else if (e == ERR_OK) {
         e = reply_is(reply, "gone")     ? ERR_NOT_FOUND
             : reply_is(reply, "early")  ? ERR_BAD_STATE
@@ -171,6 +204,7 @@ static void on_settle(struct store_call *call, enum err e, const redisReply *rep
     }
     call->fn.challenge_settle(e, e == ERR_OK ? &settled : NULL, call->arg);
     routes_done(&settled.routes);
+    free(others);
 }
 
 struct store_call *store_challenge_settle(struct store *store, const struct challenge_settle *settle,
@@ -184,6 +218,7 @@ struct store_call *store_challenge_settle(struct store *store, const struct chal
     call_key(call, key_user(tag, "pending"));
     call_key(call, key_user(tag, "devices"));
     call_key(call, key_user(tag, "presence"));
+    call_key(call, key_user(tag, "limits"));
     call_arg(call, bytes_of(settle->id));
     call_arg(call, settle->fence);
     call_arg(call, bytes_of(challenge_state_name(settle->state)));
@@ -199,6 +234,37 @@ struct store_call *store_challenge_settle(struct store *store, const struct chal
         call_arg_record(call, &key, "settlement", &settle->settlement->base);
     else
         call_arg(call, bytes_of(""));
+    return call_send(call);
+}
+
+static void on_resend(struct store_call *call, enum err e, const redisReply *reply)
+{
+    struct challenge_resent resent = {0};
+    if (e == ERR_OK && reply_is(reply, "ok")) {
+        resent.now_unix_ms = reply_int(reply, 1);
+        resent.attempt = (unsigned)reply_int(reply, 2);
+        routes_parse(reply_at(reply, 3), reply_at(reply, 4), &resent.routes);
+    } else if (e == ERR_OK) {
+        resent.until_unix_ms = reply_int(reply, 1);
+        e = reply_is(reply, "gone")                                   ? ERR_NOT_FOUND
+            : reply_is(reply, "final")                                ? ERR_BAD_STATE
+            : reply_is(reply, "early") || reply_is(reply, "too-many") ? ERR_LIMIT
+                                                                      : ERR_MALFORMED;
+    }
+    call->fn.challenge_resend(e, &resent, call->arg);
+    routes_done(&resent.routes);
+}
+
+struct store_call *store_challenge_resend(struct store *store, const char *id, struct bytes fence,
+                                          unsigned needed, store_challenge_resend_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_challenge_resend, id, on_resend, arg);
+    call->fn.challenge_resend = fn;
+    call_key(call, key_challenge(id));
+    call_key(call, key_user(id_tag(id), "devices"));
+    call_key(call, key_user(id_tag(id), "presence"));
+    call_arg(call, fence);
+    call_arg_int(call, needed);
     return call_send(call);
 }
 

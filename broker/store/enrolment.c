@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "crypto/digest.h"
 #include "store/call.h"
 #include "store/record.h"
 
@@ -14,7 +15,13 @@ static const char *const state_names[] = {
     [ENROLMENT_EXPIRED] = "expired",
     [ENROLMENT_VOID] = "void",
     [ENROLMENT_CANCELLED] = "cancelled",
+    [ENROLMENT_TO_APPROVE] = "to-approve",
 };
+
+bool enrolment_state_open(enum enrolment_state state)
+{
+    return state == ENROLMENT_WAITING || state == ENROLMENT_TO_CONFIRM || state == ENROLMENT_TO_APPROVE;
+}
 
 static enum enrolment_state parse_state(struct bytes name)
 {
@@ -27,7 +34,7 @@ static enum enrolment_state parse_state(struct bytes name)
 static void on_create(struct store_call *call, enum err e, const redisReply *reply)
 {
     if (e == ERR_OK && !reply_is(reply, "ok"))
-        e = reply_is(reply, "has-device") ? ERR_EXISTS : ERR_MALFORMED;
+        e = ERR_MALFORMED;
     call->fn.enrolment_create(e, e == ERR_OK ? reply_int(reply, 1) : 0, call->arg);
 }
 
@@ -38,12 +45,10 @@ struct store_call *store_enrolment_create(struct store *store, const Record__Enr
     struct key key = key_enrolment(record->id);
     call->fn.enrolment_create = fn;
     call_key(call, key_user(id_tag(record->id), "user"));
-    call_key(call, key_user(id_tag(record->id), "devices"));
     call_key(call, key);
     call_arg_record(call, &key, "record", &record->base);
     call_arg_int(call, life_ms);
     call_arg_int(call, ENROLMENT_KEPT_MS);
-    call_arg_int(call, record->may_add);
     call_arg(call, bytes_of(record->organisation));
     call_arg(call, bytes_of(record->user));
     return call_send(call);
@@ -65,7 +70,8 @@ static enum err read_view(struct store_call *call, const redisReply *reply, stru
     view->revision = (uint64_t)reply_int(reply, 4);
     view->create_unix_ms = reply_int(reply, 5);
     view->expire_unix_ms = reply_int(reply, 6);
-    if (view->state == ENROLMENT_DONE) {
+    if (view->state == ENROLMENT_DONE || view->state == ENROLMENT_TO_CONFIRM ||
+        view->state == ENROLMENT_TO_APPROVE) {
         TRY(record_open(call->store->secret, &key, "enrolled", reply_bytes(reply, 7),
                         &record__enrolled__descriptor, enrolled));
         view->enrolled = (Record__Enrolled *)*enrolled;
@@ -101,39 +107,43 @@ struct store_call *store_enrolment_get(struct store *store, const char *id, bool
     return call_send(call);
 }
 
-static void on_use(struct store_call *call, enum err e, const redisReply *reply)
+/* The device that two scanners made void, as the one route of @p told. */
+static void read_voided(const redisReply *reply, struct routes *told)
+{
+    struct route *voided = mem_new(sizeof *voided);
+    routes_parse(NULL, reply_at(reply, 1), told);
+    if (!copy_text(reply_bytes(reply, 2), voided->device_id, ID_SIZE) || !voided->device_id[0]) {
+        free(voided);
+        return;
+    }
+    voided->presence = presence_parse(reply_bytes(reply, 3));
+    free((void *)told->devices);
+    told->devices = voided;
+    told->device_count = 1;
+}
+
+static void on_step(struct store_call *call, enum err e, const redisReply *reply)
 {
     static const struct {
         const char *word;
         enum err e;
-    } refusals[] = {{"gone", ERR_NOT_FOUND},
-                    {"expired", ERR_EXPIRED},
-                    {"has-device", ERR_EXISTS},
-                    {"too-many", ERR_LIMIT},
-                    {"void", ERR_BAD_STATE}};
-    struct enrolment_used used = {0};
+    } refusals[] = {{"gone", ERR_NOT_FOUND}, {"expired", ERR_EXPIRED}, {"has-device", ERR_EXISTS},
+                    {"too-many", ERR_LIMIT}, {"void", ERR_BAD_STATE},  {"other", ERR_BAD_STATE}};
+    struct enrolment_step step = {0};
     if (e == ERR_OK && reply_is(reply, "ok")) {
-        used.replay = reply_int(reply, 1) == 1;
-        routes_parse(NULL, reply_at(reply, 2), &used.told);
+        step.state = parse_state(reply_bytes(reply, 1));
+        step.moved = reply_int(reply, 4) == 1;
+        routes_parse(reply_at(reply, 3), reply_at(reply, 2), &step.told);
     } else if (e == ERR_OK) {
         e = ERR_MALFORMED;
         for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
             if (reply_is(reply, refusals[i].word))
                 e = refusals[i].e;
+        if (reply_is(reply, "void"))
+            read_voided(reply, &step.told);
     }
-    struct route voided = {0};
-    if (e == ERR_BAD_STATE) {
-        routes_parse(NULL, reply_at(reply, 2), &used.told);
-        if (copy_text(reply_bytes(reply, 3), voided.device_id, ID_SIZE) && voided.device_id[0]) {
-            voided.presence = presence_parse(reply_bytes(reply, 4));
-            free((void *)used.told.devices);
-            used.told.devices = mem_new(sizeof voided);
-            *(struct route *)used.told.devices = voided;
-            used.told.device_count = 1;
-        }
-    }
-    call->fn.enrolment_use(e, e == ERR_OK || e == ERR_BAD_STATE ? &used : NULL, call->arg);
-    routes_done(&used.told);
+    call->fn.enrolment_step(e, e == ERR_OK || e == ERR_BAD_STATE ? &step : NULL, call->arg);
+    routes_done(&step.told);
 }
 
 /* What tells one scanner from another: both keys. */
@@ -148,25 +158,67 @@ static void call_arg_keys(struct store_call *call, const Record__Device *device)
     buf_done(&keys);
 }
 
-struct store_call *store_enrolment_use(struct store *store, const char *id, struct bytes fence,
-                                       const Record__Enrolled *enrolled, bool may_add, unsigned devices_max,
-                                       store_enrolment_use_fn fn, void *arg)
+static struct store_call *step_new(struct store *store, enum script_id script, const char *id,
+                                   store_enrolment_step_fn fn, void *arg)
 {
-    struct store_call *call = call_new(store, SCRIPT_enrolment_use, id, on_use, arg);
-    const Record__Device *device = enrolled->device;
-    struct key key = key_enrolment(id);
-    call->fn.enrolment_use = fn;
-    call_key(call, key);
+    struct store_call *call = call_new(store, script, id, on_step, arg);
+    call->fn.enrolment_step = fn;
+    call_key(call, key_enrolment(id));
     call_key(call, key_user(id_tag(id), "devices"));
     call_key(call, key_user(id_tag(id), "user"));
     call_key(call, key_user(id_tag(id), "presence"));
-    call_arg(call, fence);
+    return call;
+}
+
+struct store_call *store_enrolment_use(struct store *store, const struct enrolment_use *use,
+                                       store_enrolment_step_fn fn, void *arg)
+{
+    struct store_call *call = step_new(store, SCRIPT_enrolment_use, use->id, fn, arg);
+    const Record__Device *device = use->enrolled->device;
+    struct key key = key_enrolment(use->id);
+    call_arg(call, use->fence);
     call_arg(call, bytes_of(device->id));
     call_arg_device(call, device);
-    call_arg_record(call, &key, "enrolled", &enrolled->base);
+    call_arg_record(call, &key, "enrolled", &use->enrolled->base);
     call_arg_keys(call, device);
-    call_arg_int(call, may_add);
-    call_arg_int(call, devices_max);
+    call_arg_int(call, use->may_add);
+    call_arg_int(call, use->devices_max);
+    call_arg_int(call, use->confirm);
+    call_arg_int(call, use->capabilities);
+    return call_send(call);
+}
+
+struct store_call *store_enrolment_advance(struct store *store, const struct enrolment_advance *advance,
+                                           store_enrolment_step_fn fn, void *arg)
+{
+    struct store_call *call = step_new(store, SCRIPT_enrolment_advance, advance->id, fn, arg);
+    call_arg(call, advance->fence);
+    call_arg(call, bytes_of(state_names[advance->from]));
+    call_arg_int(call, advance->good);
+    call_arg_int(call, advance->may_add);
+    call_arg_int(call, advance->devices_max);
+    return call_send(call);
+}
+
+static void on_claim(struct store_call *call, enum err e, const redisReply *reply)
+{
+    if (e == ERR_OK && !(reply->type == REDIS_REPLY_INTEGER && reply->integer == 1))
+        e = ERR_EXISTS;
+    call->fn.done(e, call->arg);
+}
+
+struct store_call *store_key_claim(struct store *store, struct bytes public_key, const char *device_id,
+                                   store_done_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_key_claim, device_id, on_claim, arg);
+    uint8_t digest[SHA256_BYTES] = {0};
+    char hash[HEX_SIZE(SHA256_BYTES)];
+    call->fn.done = fn;
+    if (sha256(public_key, digest) != ERR_OK)
+        call->failed = true;
+    hex_encode(bytes_make(digest, sizeof digest), hash);
+    call_key(call, key_public(hash));
+    call_arg(call, bytes_of(device_id));
     return call_send(call);
 }
 

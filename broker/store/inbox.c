@@ -12,18 +12,22 @@
 
 #define INBOX_LIFE_MS 30000
 #define RENEW_MS      5000
+#define REREAD_MS     1000
 #define READ_BLOCK_MS 10000
 #define READ_COUNT    "256"
 #define ENTRY_ID_SIZE 48
 #define INBOX_ENTRIES_MAX                                                                                    \
     "20000" /* about; what is trimmed unread is found when waiters and phones read again */
 
+static const struct redis_conn_handlers reader_handlers = {0};
+
 struct inbox {
     struct store *store;
+    struct address address;
     struct redis_conn *reader;
     struct redis_command *read;
     struct store_call *call; /* open or renew under way */
-    struct timer renew;
+    struct timer renew, reread;
     char boot[HEX_SIZE(8)];
     unsigned generation;
     char name[INBOX_SIZE]; /* "" while there is none */
@@ -38,9 +42,9 @@ const char *store_inbox(const struct store *store)
     return store->inbox ? store->inbox->name : "";
 }
 
-struct presence inbox_presence(const struct store *store, uint64_t connection)
+struct presence store_presence(const struct store *store, uint64_t connection, unsigned capabilities)
 {
-    struct presence presence = {.connection = connection};
+    struct presence presence = {.connection = connection, .capabilities = capabilities};
     snprintf(presence.inbox, sizeof presence.inbox, "%s", store_inbox(store));
     return presence;
 }
@@ -66,6 +70,11 @@ static void on_entries(enum err e, const redisReply *reply, void *arg)
 {
     struct inbox *inbox = arg;
     inbox->read = NULL;
+    if (e == ERR_OK && reply->type == REDIS_REPLY_ERROR) { /* LOADING, or not a stream: not at once again */
+        LOG(WARN, STORE, "inbox-unreadable", "error=%s", LOG_STR(reply->str));
+        timer_start(&inbox->reread, REREAD_MS);
+        return;
+    }
     if (e == ERR_OK) { /* [[stream, [entry, ...]]], or nil when the block ended */
         const redisReply *entries = reply_at(reply_at(reply, 0), 1);
         for (size_t i = 0; entries && entries->type == REDIS_REPLY_ARRAY && i < entries->elements; i++)
@@ -83,9 +92,12 @@ static void read_next(struct inbox *inbox)
         bytes_of("XREAD"), bytes_of("COUNT"),   bytes_of(READ_COUNT), bytes_of("BLOCK"),
         bytes_of(block),   bytes_of("STREAMS"), bytes_of(key.text),   bytes_of(inbox->last_id),
     };
-    if (inbox->name[0] && !inbox->read)
-        inbox->read = redis_conn_send(inbox->reader, sizeof argv / sizeof *argv, argv,
-                                      READ_BLOCK_MS + inbox->store->options.timeout_ms, on_entries, inbox);
+    if (!inbox->name[0] || inbox->read)
+        return;
+    inbox->read = redis_conn_send(inbox->reader, sizeof argv / sizeof *argv, argv,
+                                  READ_BLOCK_MS + inbox->store->options.timeout_ms, on_entries, inbox);
+    if (!inbox->read)
+        timer_start(&inbox->reread, REREAD_MS);
 }
 
 static void on_opened(struct store_call *call, enum err e, const redisReply *reply)
@@ -104,12 +116,23 @@ static void on_opened(struct store_call *call, enum err e, const redisReply *rep
         inbox->store->events->on_inbox(inbox->store->arg);
 }
 
+static void on_reread_due(void *arg)
+{
+    struct inbox *inbox = arg;
+    inbox->name[0] = '\0'; /* whatever stands there now, take another */
+    inbox_check(inbox);
+}
+
 static void open_next(struct inbox *inbox)
 {
     struct store *store = inbox->store;
-    if (inbox->read)
-        redis_command_cancel(inbox->read);
+    /* A read blocks its connection on the old name, and whatever is sent behind it for as long. */
+    if (inbox->read) {
+        redis_conn_close(inbox->reader);
+        inbox->reader = redis_conn_open(store->loop, &inbox->address, &reader_handlers, inbox);
+    }
     inbox->read = NULL;
+    timer_cancel(&inbox->reread);
     snprintf(inbox->name, sizeof inbox->name, "w%u.%s.%u", store->options.slot, inbox->boot,
              ++inbox->generation);
     struct store_call *call = call_new(store, SCRIPT_inbox_open, inbox->name, on_opened, inbox);
@@ -153,15 +176,16 @@ static void on_renew_due(void *arg)
 
 struct inbox *inbox_new(struct store *store, const struct address *address)
 {
-    static const struct redis_conn_handlers handlers = {0};
     struct inbox *inbox = mem_new(sizeof *inbox);
     uint8_t boot[8] = {0};
     inbox->store = store;
+    inbox->address = *address;
     if (random_bytes(boot, sizeof boot) != ERR_OK)
         abort(); /* two workers of one name would read each other's hints */
     hex_encode(bytes_make(boot, sizeof boot), inbox->boot);
     timer_init(&inbox->renew, store->loop, on_renew_due, inbox);
-    inbox->reader = redis_conn_open(store->loop, address, &handlers, inbox);
+    timer_init(&inbox->reread, store->loop, on_reread_due, inbox);
+    inbox->reader = redis_conn_open(store->loop, address, &reader_handlers, inbox);
     return inbox;
 }
 
@@ -172,6 +196,7 @@ void inbox_free(struct inbox *inbox)
     struct key key = key_inbox(inbox->name);
     const struct bytes argv[] = {bytes_of("DEL"), bytes_of(key.text)};
     timer_cancel(&inbox->renew);
+    timer_cancel(&inbox->reread);
     store_cancel(inbox->call);
     redis_conn_close(inbox->reader);
     if (inbox->name[0] && redis_conn_up(inbox->store->conn)) {

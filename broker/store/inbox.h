@@ -23,7 +23,4 @@ void inbox_check(struct inbox *inbox);
 /** Remove it from Redis and free. NULL is allowed. */
 void inbox_free(struct inbox *inbox);
 
-/** What presence says of @p connection here; inbox "" while there is none. */
-struct presence inbox_presence(const struct store *store, uint64_t connection);
-
 #endif

@@ -28,6 +28,11 @@ struct key key_inbox(const char *inbox)
     return key_of("np1:inbox:{%.*s}", INBOX_SIZE, inbox);
 }
 
+struct key key_public(const char *hash)
+{
+    return key_of("np1:key:{%.*s}", 64, hash);
+}
+
 struct key key_user(const char *tag, const char *part)
 {
     return key_of("np1:{%.*s}:%s", TAG_LEN, tag, part);

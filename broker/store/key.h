@@ -5,10 +5,12 @@
  *     np1:org:{<id>}  np1:portal:{<id>}                        sealed records
  *     np1:{<tag>}:user                                         hash: organisation, name
  *     np1:{<tag>}:devices                                      hash: device id -> sealed record behind a readable head
- *     np1:{<tag>}:presence                                     hash: device id -> inbox#connection
- *     np1:{<tag>}:pending                                      hash: challenge id -> expiry, portal, browser session
+ *     np1:{<tag>}:presence                                     hash: device id -> inbox#connection#capabilities
+ *     np1:{<tag>}:pending                                      hash: challenge id -> expiry, need, portal, session
+ *     np1:{<tag>}:limits                                       hash: backoff, locks, counts (lua/limits.lua)
  *     np1:{<tag>}:c:<challenge id>   np1:{<tag>}:e:<enrolment id>   hashes
  *     np1:{<tag>}:i:<hash>                                     idempotency: challenge id, hash of the request
+ *     np1:key:{<hash>}                                         the device that a phone's public key belongs to
  *     np1:inbox:{<inbox>}                                      stream of hints to one worker
  */
 #ifndef NANOPUSH_STORE_KEY_H
@@ -30,7 +32,10 @@ struct key key_organisation(const char *id);
 struct key key_portal(const char *id);
 struct key key_inbox(const char *inbox);
 
-/** The user's own: @p part is "user", "devices", "presence" or "pending"; @p tag has TAG_LEN characters. */
+/** @p hash: hex of the SHA-256 of a public key. */
+struct key key_public(const char *hash);
+
+/** The user's own: @p part is "user", "devices", "presence", "pending" or "limits"; @p tag has TAG_LEN characters. */
 struct key key_user(const char *tag, const char *part);
 
 /** Of a valid id. */

@@ -13,6 +13,8 @@ static void on_up(void *arg)
     METRIC_SET(STORE_UP, 1);
     if (store->inbox)
         inbox_check(store->inbox);
+    if (store->events && store->events->on_up)
+        store->events->on_up(store->arg);
 }
 
 static void on_down(void *arg)
@@ -48,6 +50,7 @@ void store_close(struct store *store)
     if (!store)
         return;
     inbox_free(store->inbox);
+    store->inbox = NULL; /* what fails now may ask for its name */
     while (!list_empty(&store->calls))
         call_fail(CONTAINER_OF(store->calls.next, struct store_call, node));
     redis_conn_close(store->conn);

@@ -35,6 +35,8 @@ struct store_options {
 /** What the store tells its owner; called from the loop, never inside a call. Members may be NULL. */
 struct store_events {
     void (*on_hint)(const Record__Hint *hint, void *arg);
+    /* Connected, again: hints may have been missed meanwhile. */
+    void (*on_up)(void *arg);
     /* A new generation of the inbox: presence and waiters that name the old one are void; announce them again. */
     void (*on_inbox)(void *arg);
 };
@@ -80,7 +82,10 @@ struct store_call *store_ping(struct store *store, store_done_fn fn, void *arg);
 struct presence {
     char inbox[INBOX_SIZE];
     uint64_t connection;
+    unsigned capabilities; /* what the phone said that it can do: enum capability */
 };
+
+enum capability { CAPABILITY_CHOOSE = 1, CAPABILITY_CODE = 2 };
 
 struct route {
     char device_id[ID_SIZE];
@@ -95,11 +100,14 @@ struct routes {
     size_t inbox_count;
 };
 
+typedef void (*store_told_fn)(enum err e, const struct routes *told, void *arg);
+
 enum hint_kind {
     HINT_NONE,
     HINT_PUSH,     /* write frame to the device, which has a new challenge id */
     HINT_RESOLVED, /* write frame to the device: challenge id is over */
     HINT_CHANGED,  /* challenge or enrolment id changed: whoever waits reads it */
+    HINT_NOTICE,   /* write frame to the device: something that its owner should know */
     HINT_TAKEN,    /* the device's connection was taken over by another, or the device is gone: end it */
 };
 
@@ -136,7 +144,11 @@ enum enrolment_state { /* numbers of nanopush.v1.EnrolmentState */
                        ENROLMENT_EXPIRED,
                        ENROLMENT_VOID,
                        ENROLMENT_CANCELLED,
+                       ENROLMENT_TO_APPROVE,
 };
+
+/** True for the states in which something can still come of it. */
+bool enrolment_state_open(enum enrolment_state state);
 
 struct enrolment_view {
     const Record__Enrolment *record;
@@ -144,14 +156,13 @@ struct enrolment_view {
     enum enrolment_state state;
     uint64_t revision;
     int64_t now_unix_ms, create_unix_ms, expire_unix_ms; /* Redis' clock */
-    const Record__Enrolled *enrolled;                    /* NULL unless DONE */
+    const Record__Enrolled *enrolled;                    /* in TO_CONFIRM, TO_APPROVE, DONE; else NULL */
     struct routes told; /* non-empty when this very read let it expire: tell them */
 };
 
 typedef void (*store_enrolment_create_fn)(enum err e, int64_t expire_unix_ms, void *arg);
 typedef void (*store_enrolment_fn)(enum err e, const struct enrolment_view *view, void *arg);
 
-/** Errors: ERR_EXISTS, the user has a phone and the record does not say may_add. */
 struct store_call *store_enrolment_create(struct store *store, const Record__Enrolment *record,
                                           unsigned life_ms, store_enrolment_create_fn fn, void *arg);
 
@@ -159,24 +170,51 @@ struct store_call *store_enrolment_create(struct store *store, const Record__Enr
 struct store_call *store_enrolment_get(struct store *store, const char *id, bool wait, store_enrolment_fn fn,
                                        void *arg);
 
-struct enrolment_used {
-    bool replay;        /* the same keys had it already */
-    struct routes told; /* those who wait; devices: a phone that ERR_BAD_STATE made void */
+/** What a step of an enrolment led to. */
+struct enrolment_step {
+    enum enrolment_state state;
+    bool moved; /* by this very call; false for a repeat */
+    struct routes
+        told; /* inboxes: who waits; devices: old phones to be told of the new one, or the one made void */
 };
 
-typedef void (*store_enrolment_use_fn)(enum err e, const struct enrolment_used *used, void *arg);
+typedef void (*store_enrolment_step_fn)(enum err e, const struct enrolment_step *step, void *arg);
+
+struct enrolment_use {
+    const char *id;
+    struct bytes fence;
+    const Record__Enrolled *enrolled; /* what is presented, complete */
+    bool may_add;                     /* the user may have a phone already, and need not be asked on it */
+    bool confirm;                     /* a code is to be confirmed first */
+    unsigned devices_max, capabilities;
+};
 
 /**
- * Make the device, once. The caller has compared the token with the record's hash.
+ * Use the token, once. The caller has compared it with the record's hash. The same keys again: the present state.
  * Errors: ERR_NOT_FOUND (the fence does not fit); ERR_EXPIRED (also cancelled); ERR_BAD_STATE: void, because other keys
- * have used it (@p used is given: tell them); ERR_EXISTS: the user has a phone, or has this very one; ERR_LIMIT.
+ * have used it (@p step is given: tell them); ERR_EXISTS: the user has this very phone; ERR_LIMIT.
  */
-struct store_call *store_enrolment_use(struct store *store, const char *id, struct bytes fence,
-                                       const Record__Enrolled *enrolled, bool may_add, unsigned devices_max,
-                                       store_enrolment_use_fn fn, void *arg);
+struct store_call *store_enrolment_use(struct store *store, const struct enrolment_use *use,
+                                       store_enrolment_step_fn fn, void *arg);
+
+struct enrolment_advance {
+    const char *id;
+    struct bytes fence;
+    enum enrolment_state from; /* TO_CONFIRM or TO_APPROVE */
+    bool good;                 /* false: a wrong code, or refused: it becomes VOID */
+    bool may_add;
+    unsigned devices_max;
+};
+
+/** The next step. Errors: ERR_NOT_FOUND; ERR_BAD_STATE: it is not in that state (any more). */
+struct store_call *store_enrolment_advance(struct store *store, const struct enrolment_advance *advance,
+                                           store_enrolment_step_fn fn, void *arg);
+
+/** A key belongs to one device for good. Errors: ERR_EXISTS: it is another's. */
+struct store_call *store_key_claim(struct store *store, struct bytes public_key, const char *device_id,
+                                   store_done_fn fn, void *arg);
 
 /** Errors: ERR_NOT_FOUND. One that is final stays as it is. */
-typedef void (*store_told_fn)(enum err e, const struct routes *told, void *arg);
 struct store_call *store_enrolment_cancel(struct store *store, const char *id, struct bytes fence,
                                           store_told_fn fn, void *arg);
 
@@ -188,18 +226,22 @@ struct device_attached {
     struct presence taken; /* whom this attach took the device from; inbox "" for nobody */
     const char (*pending)[ID_SIZE];
     size_t pending_count;
+    int64_t locked_until_unix_ms; /* 0: push is not locked */
 };
 
 typedef void (*store_device_attach_fn)(enum err e, const struct device_attached *attached, void *arg);
 
 /**
- * Write presence {this worker's inbox, @p connection} and read what is pending, in one step.
+ * Write @p presence and read what is pending, in one step.
  * @p generation and @p possession_key (65 bytes) are those that a verified Hello named.
  * Errors: ERR_DENIED: unknown, revoked, or of other keys.
  */
 struct store_call *store_device_attach(struct store *store, const char *device_id, uint32_t generation,
-                                       struct bytes possession_key, uint64_t connection,
+                                       struct bytes possession_key, const struct presence *presence,
                                        store_device_attach_fn fn, void *arg);
+
+/** The presence of @p connection of this worker, with the inbox of now. */
+struct presence store_presence(const struct store *store, uint64_t connection, unsigned capabilities);
 
 /** Clear presence if it still is @p presence; @p fn may be NULL. */
 struct store_call *store_device_detach(struct store *store, const char *device_id,
@@ -213,6 +255,8 @@ struct user_device {
 struct user_view {
     const struct user_device *devices;
     size_t device_count;
+    int64_t locked_until_unix_ms; /* 0: push is not locked */
+    int64_t now_unix_ms;
 };
 
 typedef void (*store_user_fn)(enum err e, const struct user_view *view, void *arg);
@@ -220,30 +264,64 @@ typedef void (*store_user_fn)(enum err e, const struct user_view *view, void *ar
 /** Errors: ERR_NOT_FOUND: no user of that tag ever began to enrol. */
 struct store_call *store_user_get(struct store *store, const char *tag, store_user_fn fn, void *arg);
 
+struct device_removed {
+    struct presence presence;     /* where it hung: end that connection */
+    const Record__Device *device; /* what it was; NULL where it was gone already */
+    struct routes others;         /* to be told */
+};
+
+typedef void (*store_device_remove_fn)(enum err e, const struct device_removed *removed, void *arg);
+
+/**
+ * Take a device off its user: from the reply on no answer of it counts. @p verified: what the wish was verified with, or
+ * NULL for an administrator's. Errors: ERR_DENIED: the device is not what was verified.
+ */
+struct store_call *store_device_remove(struct store *store, const char *device_id,
+                                       const Record__Device *verified, store_device_remove_fn fn, void *arg);
+
+/** Put @p next, of the next generation, in the place of @p present. Errors: ERR_DENIED: it is not @p present any more. */
+struct store_call *store_device_rotate(struct store *store, const Record__Device *present,
+                                       const Record__Device *next, store_done_fn fn, void *arg);
+
+/**
+ * Lift the lock of the user @p tag; @p verified as for store_device_remove(). @p fn gets the user's devices, to be told.
+ * Errors: ERR_DENIED; ERR_NOT_FOUND: no such user.
+ */
+struct store_call *store_user_unlock(struct store *store, const char *tag, const Record__Device *verified,
+                                     store_told_fn fn, void *arg);
+
 /* ---- challenges ---- */
 
 struct challenge_create {
     const Record__Challenge *record;
-    const char *browser_session; /* "" for none */
-    const char *idempotency;     /* hex SHA-256 of portal and key; NULL for none */
-    const char *asked;           /* hex SHA-256 of the request; used with idempotency */
-    const char *supersede;       /* id of the pending one that it may replace; NULL for none */
+    const char *pending_of;  /* who may have one pending challenge: the portal, or "#enrolment" */
+    const char *session;     /* hex SHA-256 of portal and browser session; "" for none */
+    const char *idempotency; /* hex SHA-256 of portal and key; NULL for none */
+    const char *asked;       /* hex SHA-256 of the request; used with idempotency */
+    const char *supersede;   /* id of the pending one that it may replace; NULL for none */
+    unsigned needed;         /* enum capability that a phone must have; 0 for none */
+    bool shows_code;         /* it may supersede one of another browser session */
 };
 
 struct challenge_created {
     int64_t now_unix_ms, expire_unix_ms;
     struct routes routes; /* whom to push to; inboxes: who waits for the superseded one */
     char other_id
-        [ID_SIZE]; /* ERR_BAD_STATE: the pending one; ERR_OK and replay: the challenge it stands for */
-    bool other_same_session;
+        [ID_SIZE];     /* ERR_BAD_STATE: the pending one; ERR_OK and replay: the challenge it stands for */
+    bool superseded;   /* the one named in supersede has just become that */
+    bool other_may_go; /* ERR_BAD_STATE: name it in supersede and try again */
+    bool other_same_session; /* likewise: it is of the same browser session */
     bool replay;
+    bool locked;           /* ERR_LIMIT: push is locked; else it is delayed only */
+    int64_t until_unix_ms; /* ERR_LIMIT: until when */
 };
 
 typedef void (*store_challenge_create_fn)(enum err e, const struct challenge_created *created, void *arg);
 
 /**
- * Errors: ERR_NOT_FOUND: unknown user; ERR_DENIED: no phone; ERR_EXISTS: the idempotency key stands for another
- * request; ERR_BAD_STATE: another challenge of this portal is pending (@p created says which).
+ * Errors: ERR_NOT_FOUND: unknown user; ERR_DENIED: no phone; ERR_UNSUPPORTED: none that can do it; ERR_EXISTS: the
+ * idempotency key stands for another request; ERR_BAD_STATE: another challenge is pending (@p created says which);
+ * ERR_LIMIT: locked or delayed (@p created says until when).
  */
 struct store_call *store_challenge_create(struct store *store, const struct challenge_create *create,
                                           store_challenge_create_fn fn, void *arg);
@@ -259,6 +337,7 @@ struct challenge_view {
     struct bytes fence;
     enum challenge_state state;
     uint64_t revision;
+    unsigned attempt; /* 1, and one more with each resend */
     int64_t now_unix_ms, create_unix_ms, expire_unix_ms,
         settle_unix_ms;                   /* Redis' clock; settle 0 while pending */
     const Record__Settlement *settlement; /* of the states that an answer makes; never missing then */
@@ -281,10 +360,13 @@ struct challenge_settle {
 };
 
 struct challenge_settled {
-    bool moved;                 /* this call moved it: count it */
-    enum challenge_state state; /* as it is now; EXPIRED too where an answer came too late */
-    char device_id[ID_SIZE];    /* whose answer it was, or "" */
-    struct routes routes;       /* whom to tell */
+    bool moved;                    /* this call moved it: count it */
+    enum challenge_state state;    /* as it is now; EXPIRED too where an answer came too late */
+    char device_id[ID_SIZE];       /* whose answer it was, or "" */
+    struct routes routes;          /* whom to tell */
+    int64_t locked_until_unix_ms;  /* push is locked by this very call; else 0 */
+    const char (*others)[ID_SIZE]; /* what else is pending then, and to be cancelled */
+    size_t other_count;
 };
 
 typedef void (*store_challenge_settle_fn)(enum err e, const struct challenge_settled *settled, void *arg);
@@ -296,6 +378,19 @@ typedef void (*store_challenge_settle_fn)(enum err e, const struct challenge_set
  */
 struct store_call *store_challenge_settle(struct store *store, const struct challenge_settle *settle,
                                           store_challenge_settle_fn fn, void *arg);
+
+struct challenge_resent {
+    int64_t now_unix_ms;
+    unsigned attempt;
+    struct routes routes;  /* whom to push to, who waits */
+    int64_t until_unix_ms; /* ERR_LIMIT: not before; 0: not any more */
+};
+
+typedef void (*store_challenge_resend_fn)(enum err e, const struct challenge_resent *resent, void *arg);
+
+/** A new attempt. Errors: ERR_NOT_FOUND; ERR_BAD_STATE: it is final; ERR_LIMIT (@p resent says until when). */
+struct store_call *store_challenge_resend(struct store *store, const char *id, struct bytes fence,
+                                          unsigned needed, store_challenge_resend_fn fn, void *arg);
 
 /** @p progress as in nanopush.v1.Progress; one that is not further than what is known changes nothing. */
 struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,

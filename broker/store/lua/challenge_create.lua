@@ -1,13 +1,15 @@
 -- Accept a challenge: from the moment that this returns 'ok' it has exactly one outcome.
--- KEYS user, devices, presence, pending, challenge, idempotency [, challenge to supersede]
--- ARGV id, record, life ms, kept ms after that, portal, browser session, idempotency ('' for none: what is asked for)
---      [, id to supersede]
--- -> {'ok', now, expiry, {device id, presence, ...}, {inbox that waited for the superseded, ...}}
+-- KEYS user, devices, presence, pending, limits, challenge, idempotency [, challenge to supersede]
+-- ARGV id, record, life ms, kept ms after that, portal, browser session (a hash, '' for none), idempotency ('' for none:
+--      what is asked for), capability that a phone needs, shows a code (1, 0) [, id to supersede]
+-- -> {'ok', now, expiry, {device id, presence, ...}, {inbox that waited for the superseded, ...}, superseded (1, 0)}
 --    | {'replay', id} the idempotency key stands for that challenge | {'conflict'} it stands for another request
---    | {'no-user'} | {'no-device'} | {'pending', id, same session (1, 0)} another one of the portal waits
-local user, devices, presence, pending, challenge, idempotency = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+--    | {'no-user'} | {'no-device'} | {'no-capable'} | {'locked', until} | {'backoff', until}
+--    | {'pending', id, may supersede (1, 0), same session (1, 0)} another one of the portal waits
+local user, devices, presence, pending, limits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local challenge, idempotency = KEYS[6], KEYS[7]
 local id, record, life, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local portal, session, asked, supersede = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local portal, session, asked, needed, supersede = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[10]
 
 if asked ~= '' then
   local known = redis.call('GET', idempotency)
@@ -23,36 +25,45 @@ end
 if redis.call('EXISTS', user) == 0 then
   return {'no-user'}
 end
-local routes = device_routes(devices, presence)
-if #routes == 0 then
+if count_active(devices) == 0 then
   return {'no-device'}
 end
+local routes = device_routes(devices, presence, needed)
+if #routes == 0 then
+  return {'no-capable'}
+end
 
-local now, told = now_ms(), {}
+local now, told, superseded = now_ms(), {}, 0
 if redis.call('HGET', challenge, 'record') ~= record then
+  local refused, until_ms = limits_refuse(limits, now, session)
+  if refused then
+    return {refused, string.format('%d', until_ms)}
+  end
   local all = redis.call('HGETALL', pending)
   for i = 1, #all, 2 do
     local expire, other_portal, other_session = parse_pending(all[i + 1])
     if expire <= now then
       redis.call('HDEL', pending, all[i])
     elseif other_portal == portal and all[i] ~= supersede then
-      return {'pending', all[i], (session ~= '' and other_session == session) and 1 or 0}
+      local same = session ~= '' and other_session == session
+      return {'pending', all[i], (same or ARGV[9] == '1') and 1 or 0, same and 1 or 0}
     end
   end
-  if supersede and redis.call('HGET', KEYS[7], 'state') == 'pending' then
-    redis.call('HSET', KEYS[7], 'state', 'superseded', 'settled', now)
-    redis.call('HINCRBY', KEYS[7], 'revision', 1)
-    redis.call('PEXPIRE', KEYS[7], keep)
+  if supersede and redis.call('HGET', KEYS[8], 'state') == 'pending' then
+    redis.call('HSET', KEYS[8], 'state', 'superseded', 'settled', now)
+    redis.call('HINCRBY', KEYS[8], 'revision', 1)
+    redis.call('PEXPIRE', KEYS[8], keep)
     redis.call('HDEL', pending, supersede)
-    told = waiters(KEYS[7])
+    told, superseded = waiters(KEYS[8]), 1
   end
   redis.call('HSET', challenge, 'record', record, 'state', 'pending', 'revision', 1, 'created', now,
-    'expires', now + life)
+    'expires', now + life, 'session', session, 'attempt', 1, 'sent', now)
   redis.call('PEXPIRE', challenge, life + keep)
-  redis.call('HSET', pending, id, string.format('%d %s %s', now + life, portal, session))
+  redis.call('HSET', pending, id, string.format('%d %d %s %s', now + life, needed, portal, session))
   redis.call('PEXPIRE', pending, 3600000)
+  limits_count_push(limits, now)
   if asked ~= '' then
     redis.call('SET', idempotency, id .. ' ' .. asked, 'PX', 600000)
   end
 end
-return {'ok', tostring(now), redis.call('HGET', challenge, 'expires'), routes, told}
+return {'ok', tostring(now), redis.call('HGET', challenge, 'expires'), routes, told, superseded}

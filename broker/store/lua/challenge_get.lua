@@ -1,6 +1,6 @@
 -- KEYS challenge; ARGV inbox that waits from now on, or ''
 -- -> {'ok', now, record, state, revision, created, expires, settled or '', settlement or '',
---     {device id, progress, ...}} | {'gone'}
+--     {device id, progress, ...}, attempt} | {'gone'}
 local challenge = KEYS[1]
 
 if redis.call('EXISTS', challenge) == 0 then
@@ -20,4 +20,4 @@ for i = 1, #all, 2 do
   end
 end
 return {'ok', tostring(now_ms()), c.record or '', c.state or '', c.revision or '0', c.created or '0',
-  c.expires or '0', c.settled or '', c.settlement or '', progress}
+  c.expires or '0', c.settled or '', c.settlement or '', progress, c.attempt or '1'}

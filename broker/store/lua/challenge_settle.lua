@@ -1,20 +1,21 @@
 -- The one place where a pending challenge ends, but for a newer one that takes its place (challenge_create).
 -- MOVES, the table of legal moves, is made from store/challenge_state.def and stands before this.
--- KEYS challenge, pending, devices, presence
+-- KEYS challenge, pending, devices, presence, limits
 -- ARGV id, record (fence), state wanted, kept ms, device id or '', head of the device's value (fence) or '',
 --      settlement (sealed) or ''
--- -> {'moved' or 'already', state, settlement or '', {device id, presence, ...}, {inbox, ...}}
+-- -> {'moved' or 'already', state, settlement or '', {device id, presence, ...}, {inbox, ...}, locked until or '',
+--     {id of another pending one that the lock ends, ...}}
 --    | {'gone'} | {'early'} not expired yet | {'device'} the device is not what C verified
-local challenge, pending, devices, presence = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local challenge, pending, devices, presence, limits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local id, record, wanted, keep = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local device_id, head, settlement = ARGV[5], ARGV[6], ARGV[7]
 
-local c = redis.call('HMGET', challenge, 'record', 'state', 'expires', 'settlement')
+local c = redis.call('HMGET', challenge, 'record', 'state', 'expires', 'settlement', 'session', 'created')
 if c[1] ~= record then
   return {'gone'}
 end
-local function outcome(how, state, by)
-  return {how, state, by, device_routes(devices, presence), waiters(challenge)}
+local function outcome(how, state, by, locked_until, others)
+  return {how, state, by, device_routes(devices, presence), waiters(challenge), locked_until or '', others or {}}
 end
 if not (MOVES[c[2]] and MOVES[c[2]][wanted]) then
   return outcome('already', c[2], c[4] or '')
@@ -32,6 +33,8 @@ if wanted == 'expired' and not over then
 end
 if over then
   wanted, settlement = 'expired', '' -- too late for whatever else was wanted
+elseif wanted == 'approved' and limits_number(limits, 'locked_at') >= tonumber(c[6]) then
+  wanted, settlement = 'cancelled', '' -- push was locked since: what was pending then is over
 end
 redis.call('HSET', challenge, 'state', wanted, 'settled', now)
 if settlement ~= '' then
@@ -40,4 +43,8 @@ end
 redis.call('HINCRBY', challenge, 'revision', 1)
 redis.call('PEXPIRE', challenge, keep)
 redis.call('HDEL', pending, id)
-return outcome('moved', wanted, settlement)
+local locked_until = limits_settled(limits, now, wanted, c[5] or '')
+if locked_until == 0 then
+  return outcome('moved', wanted, settlement)
+end
+return outcome('moved', wanted, settlement, string.format('%d', locked_until), redis.call('HKEYS', pending))

@@ -11,7 +11,8 @@ if ARGV[1] ~= '' then
   redis.call('HSET', enrolment, 'w:' .. ARGV[1], 1)
 end
 local now, moved = now_ms(), 0
-if e[2] == 'waiting' and now >= tonumber(e[5]) then
+local open = e[2] == 'waiting' or e[2] == 'to-confirm' or e[2] == 'to-approve'
+if open and now >= tonumber(e[5]) then
   e[2], moved = 'expired', 1
   e[3] = redis.call('HINCRBY', enrolment, 'revision', 1)
   redis.call('HSET', enrolment, 'state', 'expired')

@@ -1,10 +1,5 @@
--- Stands in front of every script. KEYS all bear one hash tag; whatever a script touches is in KEYS, so that the same
--- script runs on one Redis, on Sentinel and on Cluster. Time is Redis' own: callers pass durations only.
-
-local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
+-- Stands in front of every script, behind time.lua. KEYS all bear one hash tag; whatever a script touches is in KEYS, so
+-- that the same script runs on one Redis, on Sentinel and on Cluster.
 
 -- A device's stored value begins with a head that scripts may read: format 1, state (A active, R revoked), then what
 -- only C looks at.
@@ -12,17 +7,36 @@ local function is_active(device)
   return device ~= false and string.sub(device, 1, 2) == '1A'
 end
 
--- The routing that a caller fans out by: device id, presence ('' where it has none) for each active device.
-local function device_routes(devices_key, presence_key)
+-- Presence is '<inbox>#<connection>#<capabilities>'; a device that hangs nowhere keeps '##<capabilities>', so that what
+-- it can do is known. Capabilities are bits: 1 CHOOSE, 2 CODE.
+local function can_do(presence, needed)
+  local capabilities = tonumber(string.match(presence, '#(%d+)$') or '0')
+  return needed == 0 or math.floor(capabilities / needed) % 2 == 1
+end
+
+-- The routing that a caller fans out by: device id, presence ('' where it has none) for each active device that can do
+-- what is needed (a bit of capabilities, 0 for nothing).
+local function device_routes(devices_key, presence_key, needed)
   local routes = {}
   local devices = redis.call('HGETALL', devices_key)
   for i = 1, #devices, 2 do
-    if is_active(devices[i + 1]) then
+    local presence = redis.call('HGET', presence_key, devices[i]) or ''
+    if is_active(devices[i + 1]) and can_do(presence, needed or 0) then
       routes[#routes + 1] = devices[i]
-      routes[#routes + 1] = redis.call('HGET', presence_key, devices[i]) or ''
+      routes[#routes + 1] = presence
     end
   end
   return routes
+end
+
+local function count_active(devices_key)
+  local active = 0
+  for _, device in ipairs(redis.call('HVALS', devices_key)) do
+    if is_active(device) then
+      active = active + 1
+    end
+  end
+  return active
 end
 
 -- The inboxes that wait for changes of a challenge or enrolment: fields 'w:<inbox>'.
@@ -36,8 +50,8 @@ local function waiters(key)
   return inboxes
 end
 
--- pending: challenge id -> '<expiry ms> <portal> <browser session>'.
+-- pending: challenge id -> '<expiry ms> <capability that a phone needs> <portal> <browser session>'.
 local function parse_pending(value)
-  local expire, portal, session = string.match(value, '^(%d+) (%S+) (.*)$')
-  return tonumber(expire), portal, session
+  local expire, needed, portal, session = string.match(value, '^(%d+) (%d+) (%S+) (.*)$')
+  return tonumber(expire), portal, session, tonumber(needed)
 end
