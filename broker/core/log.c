@@ -71,8 +71,8 @@ static PRINTF(3, 0) size_t format_pairs(char *out, size_t room, const char *pair
     return room - 1;
 }
 
-static PRINTF(4, 0) bool put_event(enum log_level level, enum log_area area, const char *event, const char *pairs,
-                      va_list args)
+static PRINTF(4, 0) bool put_event(enum log_level level, enum log_area area, const char *event,
+                                   const char *pairs, va_list args)
 {
     char line[LOG_LINE_MAX_BYTES], time_text[LOG_TIME_SIZE];
     int errno_of_caller = errno;

@@ -71,7 +71,7 @@ static bool is_about(const struct statement *s, const Record__Device *device,
 }
 
 enum err answer_judge(const struct answer *answer, const Record__Device *device,
-                      const struct challenge_view *view, enum challenge_state *state)
+                      const struct challenge_view *view, const char *number, enum challenge_state *state)
 {
     static const enum challenge_state states[DECISION_COUNT] = {
         [DECISION_APPROVE] = CHALLENGE_APPROVED,
@@ -89,5 +89,8 @@ enum err answer_judge(const struct answer *answer, const Record__Device *device,
         c->user_verification == NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_REQUIRED)
         return ERR_DENIED;
     *state = states[answer->statement.decision];
+    bool numbered = *state == CHALLENGE_APPROVED && answer->statement.mode != MODE_TAP;
+    if (numbered && !bytes_equal_secret(bytes_of(answer->statement.code), bytes_of(number)))
+        *state = CHALLENGE_FAILED;
     return ERR_OK;
 }

@@ -31,11 +31,13 @@ void answer_done(struct answer *answer);
 
 /**
  * Hold an opened answer against its challenge.
- * @param[out] state  what the challenge becomes by it: APPROVED, DENIED, REPORTED.
+ * @param      number what the portal shows, in the modes CHOOSE and CODE.
+ * @param[out] state  what the challenge becomes by it: APPROVED, DENIED, REPORTED, or FAILED for another number.
  * @return ERR_OK; ERR_INVALID: a claim is not this challenge's or this device's; ERR_DENIED: signed by the possession
  *         key where user verification is required; ERR_CRYPTO.
  */
 MUST_CHECK enum err answer_judge(const struct answer *answer, const Record__Device *device,
-                                 const struct challenge_view *view, enum challenge_state *state);
+                                 const struct challenge_view *view, const char *number,
+                                 enum challenge_state *state);
 
 #endif

@@ -16,8 +16,11 @@
 
 struct enrolment_request {
     const char *organisation, *organisation_name, *portal, *user;
+    const char *portal_name; /* as phones are shown it */
     unsigned life_ms;
-    bool may_add; /* the credential may enrol a further phone of a user */
+    bool may_add;      /* a further phone need not be approved on an old one */
+    bool confirm;      /* the phone shows a code, the person types it into the portal */
+    uint32_t platform; /* the one expected, number of nanopush.v1.Platform; 0: any */
 };
 
 struct enrolment_created {
@@ -33,7 +36,7 @@ void enrolment_op_cancel(struct enrolment_op *op);
 
 typedef void (*enrolment_create_fn)(enum err e, const struct enrolment_created *created, void *arg);
 
-/** @p fn: ERR_OK; ERR_EXISTS: the user has a phone, and may_add is false; ERR_UNAVAILABLE and others of store.h. */
+/** @p fn: ERR_OK; ERR_UNAVAILABLE and others of store.h. */
 struct enrolment_op *enrolment_create(struct domain *domain, const struct enrolment_request *request,
                                       enrolment_create_fn fn, void *arg);
 
@@ -41,14 +44,18 @@ struct enrolment_op *enrolment_create(struct domain *domain, const struct enrolm
 struct enrolment_presented {
     const uint8_t *channel_binding; /* CHANNEL_BINDING_BYTES */
     const char *organisation, *id, *name;
-    uint32_t platform;
+    uint32_t platform, capabilities;
     struct bytes token, possession_key, user_verification_key, possession_signature,
         user_verification_signature, proof;
 };
 
+#define ENROLMENT_CODE_DIGITS 6
+
 struct enrolment_done {
     const Record__Device *device;
     const char *organisation_name;
+    enum enrolment_state state; /* DONE, or what it still waits for: TO_CONFIRM, TO_APPROVE */
+    const char *code;           /* what the phone shows while TO_CONFIRM; else "" */
 };
 
 typedef void (*enrolment_use_fn)(enum err e, const struct enrolment_done *done, void *arg);
@@ -57,13 +64,24 @@ typedef void (*enrolment_use_fn)(enum err e, const struct enrolment_done *done, 
  * Use a token. Signatures are verified before the store is asked anything.
  * @p fn: ERR_OK (also for a repeat with the same keys); ERR_INVALID: a field or signature is wrong; ERR_NOT_FOUND: no
  * such enrolment, or another token; ERR_EXPIRED: its time is over, or it was cancelled; ERR_BAD_STATE: other keys have
- * used it, it is void now; ERR_EXISTS: the user has a phone and this enrolment may not add one, or it is this one;
- * ERR_LIMIT: the user has as many as may be; ERR_UNAVAILABLE and others of store.h.
+ * used it, it is void now; ERR_EXISTS: a key is enrolled already, here or for another user; ERR_LIMIT: the user has as
+ * many phones as may be; ERR_UNAVAILABLE and others of store.h.
  */
 struct enrolment_op *enrolment_use(struct domain *domain, const struct enrolment_presented *presented,
                                    enrolment_use_fn fn, void *arg);
 
 typedef void (*enrolment_done_fn)(enum err e, void *arg);
+
+/**
+ * The code that the person typed into the portal, for the enrolment that @p view shows. One try: a wrong one voids it.
+ * @p fn: ERR_OK, whatever came of it; ERR_BAD_STATE: it is not TO_CONFIRM; ERR_UNAVAILABLE and others of store.h.
+ */
+struct enrolment_op *enrolment_confirm(struct domain *domain, const struct enrolment_view *view,
+                                       const char *code, enrolment_done_fn fn, void *arg);
+
+/** An old phone has answered whether the new one may be added. @p fn as for enrolment_confirm(), or ERR_NOT_FOUND. */
+struct enrolment_op *enrolment_decide(struct domain *domain, const char *id, bool approved,
+                                      enrolment_done_fn fn, void *arg);
 
 /** The portal takes back the enrolment that @p view shows. A final one stays as it is: ERR_OK. */
 struct enrolment_op *enrolment_cancel(struct domain *domain, const struct enrolment_view *view,

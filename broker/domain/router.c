@@ -3,50 +3,93 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/list.h"
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
 
+#define RETRY_MIN_MS 50
+#define RETRY_MAX_MS 2000
+#define RETRY_FOR_MS 300000 /* the longest life of a challenge: after that it matters to nobody */
+
 struct router {
+    struct loop *loop;
     struct store *store;
+    struct list journeys; /* struct journey */
+    bool closing;
     const struct router_sinks *sinks;
     void *arg;
 };
 
-struct router *router_new(struct store *store, const struct router_sinks *sinks, void *arg)
+struct router *router_new(struct loop *loop, struct store *store, const struct router_sinks *sinks, void *arg)
 {
     struct router *router = mem_new(sizeof *router);
+    router->loop = loop;
     router->store = store;
     router->sinks = sinks;
     router->arg = arg;
+    list_init(&router->journeys);
     return router;
 }
 
-void router_free(struct router *router)
+void router_close(struct router *router)
 {
-    free(router);
+    router->closing = true;
 }
 
-/* A hint on its way to another worker; kept to clear the presence that named it, if that worker is dead. */
+/* A hint on its way to another worker: kept to send it again, and to clear the presence that named a dead one. */
 struct journey {
+    struct list node; /* in router.journeys */
     struct router *router;
-    struct route route; /* device_id "" where no device is concerned */
+    Record__Hint *hint;
+    char inbox[INBOX_SIZE];
+    struct timer retry;
+    int64_t until_mono_ms;
+    unsigned wait_ms;
 };
+
+static void journey_free(struct journey *journey)
+{
+    list_remove(&journey->node);
+    timer_cancel(&journey->retry);
+    record__hint__free_unpacked(journey->hint, NULL);
+    free(journey);
+}
+
+/* Fenced: a phone that has come back meanwhile stays, and has read what is pending by itself. */
+static void clear_presence(struct journey *journey)
+{
+    struct presence presence = {.connection = journey->hint->connection,
+                                .capabilities = journey->hint->capabilities};
+    memcpy(presence.inbox, journey->inbox, INBOX_SIZE);
+    if (journey->hint->device_id[0])
+        store_device_detach(journey->router->store, journey->hint->device_id, &presence, NULL, NULL);
+}
 
 static void on_hint_written(enum err e, void *arg)
 {
     struct journey *journey = arg;
-    const struct route *route = &journey->route;
+    bool again = (e == ERR_UNAVAILABLE || e == ERR_TIMEOUT) && clock_mono_ms() < journey->until_mono_ms;
+    if (again && !journey->router->closing) {
+        timer_start(&journey->retry, journey->wait_ms);
+        journey->wait_ms = journey->wait_ms * 2 < RETRY_MAX_MS ? journey->wait_ms * 2 : RETRY_MAX_MS;
+        return;
+    }
     if (e == ERR_NOT_FOUND) {
         METRIC_ADD(ROUTER_DEAD_INBOX, 1);
-        LOG(INFO, DOMAIN, "inbox-dead", "inbox=%s device=%s", route->presence.inbox, route->device_id);
-        /* Fenced: a phone that has come back meanwhile stays, and has read what is pending by itself. */
-        if (route->device_id[0])
-            store_device_detach(journey->router->store, route->device_id, &route->presence, NULL, NULL);
+        LOG(INFO, DOMAIN, "inbox-dead", "inbox=%s device=%s", journey->inbox, journey->hint->device_id);
+        clear_presence(journey);
     } else if (e != ERR_OK) {
-        LOG(WARN, DOMAIN, "hint-lost", "inbox=%s error=%s", route->presence.inbox, err_name(e));
+        LOG(WARN, DOMAIN, "hint-lost", "inbox=%s error=%s", journey->inbox, err_name(e));
     }
-    free(journey);
+    journey_free(journey);
+}
+
+static void journey_go(void *arg)
+{
+    struct journey *journey = arg;
+    store_hint(journey->router->store, journey->inbox, journey->hint, on_hint_written, journey);
 }
 
 static void send_hint(struct router *router, const struct route *route, enum hint_kind kind, const char *id,
@@ -57,11 +100,26 @@ static void send_hint(struct router *router, const struct route *route, enum hin
     hint.id = (char *)id;
     hint.device_id = (char *)route->device_id;
     hint.connection = route->presence.connection;
+    hint.capabilities = route->presence.capabilities;
     hint.frame = (ProtobufCBinaryData){.data = (uint8_t *)frame.p, .len = frame.len};
     struct journey *journey = mem_new(sizeof *journey);
+    list_append(&router->journeys, &journey->node);
     journey->router = router;
-    journey->route = *route;
-    store_hint(router->store, route->presence.inbox, &hint, on_hint_written, journey);
+    journey->hint = (Record__Hint *)store_record_copy(&hint.base);
+    memcpy(journey->inbox, route->presence.inbox, INBOX_SIZE);
+    journey->until_mono_ms = clock_mono_ms() + RETRY_FOR_MS;
+    journey->wait_ms = RETRY_MIN_MS;
+    timer_init(&journey->retry, router->loop, journey_go, journey);
+    journey_go(journey);
+}
+
+void router_free(struct router *router)
+{
+    if (!router)
+        return;
+    while (!list_empty(&router->journeys))
+        journey_free(CONTAINER_OF(router->journeys.next, struct journey, node));
+    free(router);
 }
 
 static bool is_here(const struct router *router, const char *inbox)
@@ -103,12 +161,25 @@ void router_changed(struct router *router, const struct routes *routes, const ch
     }
 }
 
+/* Hints are not sealed: whoever writes to Redis can put one there. */
+static bool is_sound(const Record__Hint *hint)
+{
+    bool challenge = hint->kind == HINT_PUSH || hint->kind == HINT_RESOLVED || hint->kind == HINT_CHANGED;
+    return (!challenge || id_valid(bytes_of(hint->id))) &&
+           (hint->kind == HINT_CHANGED || id_valid(bytes_of(hint->device_id)));
+}
+
 void router_on_hint(struct router *router, const Record__Hint *hint)
 {
+    if (!is_sound(hint)) {
+        LOG(WARN, DOMAIN, "hint-refused", "kind=%u", hint->kind);
+        return;
+    }
     struct bytes frame = bytes_make(hint->frame.data, hint->frame.len);
     switch ((enum hint_kind)hint->kind) {
     case HINT_PUSH:
     case HINT_RESOLVED:
+    case HINT_NOTICE:
         router->sinks->deliver((enum hint_kind)hint->kind, hint->device_id, hint->connection, hint->id, frame,
                                router->arg);
         break;

@@ -22,11 +22,17 @@ struct router_sinks {
     void (*changed)(const char *id, void *arg);
 };
 
-/** @p store and @p sinks are kept. */
-struct router *router_new(struct store *store, const struct router_sinks *sinks, void *arg);
+/** @p loop, @p store and @p sinks are kept. */
+struct router *router_new(struct loop *loop, struct store *store, const struct router_sinks *sinks,
+                          void *arg);
+
+/** Before the store is closed: what cannot be sent any more is given up. */
+void router_close(struct router *router);
+
+/** After the store is closed. NULL is allowed. */
 void router_free(struct router *router);
 
-/** To one device: @p frame with kind HINT_PUSH or HINT_RESOLVED. A device that hangs nowhere is skipped. */
+/** To one device: @p frame with kind PUSH, RESOLVED or NOTICE. A device that hangs nowhere is skipped. */
 void router_deliver(struct router *router, const struct route *route, enum hint_kind kind,
                     const char *challenge_id, struct bytes frame);
 

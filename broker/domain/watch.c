@@ -186,7 +186,7 @@ static void on_enrolment_read(enum err e, const struct enrolment_view *view, voi
         return;
     }
     router_changed(subject->owner->domain->router, &view->told, subject->id);
-    bool final = view->state != ENROLMENT_WAITING && view->state != ENROLMENT_TO_CONFIRM;
+    bool final = !enrolment_state_open(view->state);
     int64_t left_ms = view->expire_unix_ms - view->now_unix_ms;
     hand_out(subject, ERR_OK, view->revision, final, view);
     go_on(subject, left_ms);

@@ -17,6 +17,8 @@ enum err device_message_push(const struct push_message *push, struct buf *out)
     challenge.user_verification = (Nanopush__V1__UserVerification)push->user_verification;
     challenge.expire_unix_s = (uint64_t)push->expire_unix_ms / 1000;
     challenge.broker_unix_ms = (uint64_t)push->broker_unix_ms;
+    challenge.options = (char **)push->options;
+    challenge.n_options = push->option_count;
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_CHALLENGE;
     message.challenge = &challenge;
     return frame_append(out, &message.base);
@@ -31,5 +33,19 @@ enum err device_message_resolved(const char *challenge_id, int state, const char
     resolved.device_id = (char *)device_id;
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_RESOLVED;
     message.resolved = &resolved;
+    return frame_append(out, &message.base);
+}
+
+enum err device_message_notice(const char *device_id, int kind, const char *phone_name, int64_t until_unix_ms,
+                               struct buf *out)
+{
+    Nanopush__V1__Notice notice = NANOPUSH__V1__NOTICE__INIT;
+    Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
+    notice.device_id = (char *)device_id;
+    notice.kind = (Nanopush__V1__Notice__Kind)kind;
+    notice.phone_name = (char *)phone_name;
+    notice.until_unix_ms = (uint64_t)until_unix_ms;
+    message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_NOTICE;
+    message.notice = &notice;
     return frame_append(out, &message.base);
 }

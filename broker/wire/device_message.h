@@ -16,6 +16,8 @@ struct push_message {
     struct bytes display, nonce;
     int mode, user_verification;
     int64_t expire_unix_ms, broker_unix_ms;
+    const char *const *options; /* mode CHOOSE: what to offer */
+    size_t option_count;
 };
 
 /** Append a ChallengePush frame. @return ERR_OK; ERR_TOO_BIG; ERR_NOMEM. */
@@ -29,5 +31,15 @@ MUST_CHECK enum err device_message_push(const struct push_message *push, struct 
  */
 MUST_CHECK enum err device_message_resolved(const char *challenge_id, int state, const char *device_id,
                                             struct buf *out);
+
+/**
+ * Append a Notice frame.
+ * @param kind           number of nanopush.v1.Notice.Kind.
+ * @param phone_name     of PHONE_ADDED and PHONE_REMOVED, else "".
+ * @param until_unix_ms  of LOCKED, else 0.
+ * @return ERR_OK; ERR_NOMEM.
+ */
+MUST_CHECK enum err device_message_notice(const char *device_id, int kind, const char *phone_name,
+                                          int64_t until_unix_ms, struct buf *out);
 
 #endif

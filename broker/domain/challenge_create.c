@@ -1,0 +1,230 @@
+/* Accept a challenge, resend it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "crypto/digest.h"
+#include "domain/challenge_op.h"
+#include "domain/number.h"
+#include "domain/router.h"
+#include "nanopush/v1/common.pb-c.h"
+
+#define SUPERSEDE_TRIES_MAX 3
+
+static void create_finish(struct challenge_op *op, enum err e, const struct challenge_accepted *accepted)
+{
+    if (!op->silent)
+        op->fn.create(e, accepted, op->arg);
+    op_free(op);
+}
+
+static void on_create_failed(void *arg)
+{
+    struct challenge_op *op = arg;
+    create_finish(op, op->error, NULL);
+}
+
+static void answer_accepted(struct challenge_op *op, const Record__Challenge *record, int64_t expire_unix_ms)
+{
+    char number[NUMBER_SIZE];
+    enum err e = number_to_show(op->domain->secret, record->id, (int)record->mode, number);
+    const struct challenge_accepted accepted = {
+        .id = record->id,
+        .expire_unix_ms = expire_unix_ms,
+        .nonce = bytes_make(record->nonce.data, record->nonce.len),
+        .number = number,
+    };
+    create_finish(op, e, e == ERR_OK ? &accepted : NULL);
+}
+
+/* The idempotency key stands for a challenge that was accepted before: say what was said then. */
+static void on_replayed(enum err e, const struct challenge_view *view, void *arg)
+{
+    struct challenge_op *op = arg;
+    if (e == ERR_OK)
+        answer_accepted(op, view->record, view->expire_unix_ms);
+    else
+        create_finish(op, e, NULL);
+}
+
+static void create_send(struct challenge_op *op);
+
+/* Another sign-in is under way, of another browser session: the person is told so, in what is signed. */
+static void show_other_sign_in(struct challenge_op *op)
+{
+    struct bytes display = buf_view(&op->other_display);
+    uint8_t *copy = mem_new(display.len + 1);
+    if (display.len)
+        memcpy(copy, display.p, display.len);
+    free(op->record->display.data);
+    op->record->display = (ProtobufCBinaryData){.data = copy, .len = display.len};
+}
+
+static bool supersede(struct challenge_op *op, const struct challenge_created *created)
+{
+    if (!created->other_may_go || op->tries++ >= SUPERSEDE_TRIES_MAX)
+        return false;
+    memcpy(op->supersede, created->other_id, ID_SIZE);
+    if (!created->other_same_session)
+        show_other_sign_in(op);
+    create_send(op);
+    return true;
+}
+
+static void refuse(struct challenge_op *op, const struct challenge_created *created)
+{
+    const struct challenge_accepted refused = {.locked = created->locked,
+                                               .until_unix_ms = created->until_unix_ms};
+    METRIC_ADD(PUSHES_REFUSED, 1);
+    LOG(INFO, DOMAIN, "push-refused", "portal=%s why=%s", op->record->portal,
+        created->locked ? "locked" : "backoff");
+    create_finish(op, ERR_LIMIT, &refused);
+}
+
+static void on_created(enum err e, const struct challenge_created *created, void *arg)
+{
+    struct challenge_op *op = arg;
+    struct domain *domain = op->domain;
+    if (e == ERR_OK && created->replay) {
+        store_challenge_get(domain->store, created->other_id, false, on_replayed, op);
+        return;
+    }
+    if (e == ERR_BAD_STATE && supersede(op, created))
+        return;
+    if (e == ERR_LIMIT) {
+        refuse(op, created);
+        return;
+    }
+    if (e != ERR_OK) {
+        create_finish(op, e, NULL);
+        return;
+    }
+    METRIC_ADD(CHALLENGES_CREATED, 1);
+    LOG(INFO, DOMAIN, "challenge-created", "challenge=%s portal=%s devices=%zu", op->id, op->record->portal,
+        created->routes.device_count);
+    if (created->superseded)
+        tell_superseded(domain, op->supersede, &created->routes);
+    for (size_t i = 0; i < created->routes.device_count; i++)
+        push_to(domain, op->record, 1, created->now_unix_ms, created->expire_unix_ms,
+                &created->routes.devices[i]);
+    answer_accepted(op, op->record, created->expire_unix_ms);
+}
+
+static void create_send(struct challenge_op *op)
+{
+    const struct challenge_create create = {
+        .record = op->record,
+        .pending_of = op->pending_of,
+        .session = op->session,
+        .idempotency = op->idempotency[0] ? op->idempotency : NULL,
+        .asked = op->asked,
+        .supersede = op->supersede[0] ? op->supersede : NULL,
+        .needed = capability_of(op->record->mode),
+        .shows_code = op->record->mode == NANOPUSH__V1__MODE__MODE_CODE,
+    };
+    store_challenge_create(op->domain->store, &create, on_created, op);
+}
+
+static enum err hash_to_hex(const struct bytes *parts, size_t count, char out[HEX_SIZE(SHA256_BYTES)])
+{
+    struct buf all = {0};
+    uint8_t digest[SHA256_BYTES];
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < count && e == ERR_OK; i++)
+        e = lp_append(&all, parts[i]);
+    if (e == ERR_OK)
+        e = sha256(buf_view(&all), digest);
+    if (e == ERR_OK)
+        hex_encode(bytes_make(digest, sizeof digest), out);
+    buf_done(&all);
+    return e;
+}
+
+/* What stands for the browser session and the idempotency key: never the portal's own words, and per portal. */
+static enum err hash_names(struct challenge_op *op, const struct challenge_request *request)
+{
+    const struct bytes session[] = {bytes_of(request->portal), bytes_of(request->browser_session)};
+    const struct bytes key[] = {bytes_of(request->portal), request->idempotency};
+    if (request->browser_session[0])
+        TRY(hash_to_hex(session, 2, op->session));
+    if (request->idempotency.len) {
+        TRY(hash_to_hex(key, 2, op->idempotency));
+        TRY(hash_to_hex(&request->asked, 1, op->asked));
+    }
+    return ERR_OK;
+}
+
+static enum err create_prepare(struct challenge_op *op, const struct challenge_request *request)
+{
+    uint8_t bits[ID_RANDOM_BYTES], own_nonce[CHALLENGE_NONCE_OWN_BYTES];
+    char tag[USER_TAG_SIZE];
+    struct bytes nonce = request->nonce;
+    TRY(secret_user_tag(op->domain->secret, bytes_of(request->organisation), bytes_of(request->user), tag));
+    TRY(random_bytes(bits, sizeof bits));
+    id_make(bits, tag, op->id);
+    if (nonce.len == 0) {
+        TRY(random_bytes(own_nonce, sizeof own_nonce));
+        nonce = bytes_make(own_nonce, sizeof own_nonce);
+    }
+    TRY(hash_names(op, request));
+    TRY(buf_append(&op->other_display, request->other_display));
+    Record__Challenge record = RECORD__CHALLENGE__INIT;
+    record.id = op->id;
+    record.organisation = (char *)request->organisation;
+    record.user = (char *)request->user;
+    record.portal = (char *)request->portal;
+    record.display =
+        (ProtobufCBinaryData){.data = (uint8_t *)request->display.p, .len = request->display.len};
+    record.nonce = (ProtobufCBinaryData){.data = (uint8_t *)nonce.p, .len = nonce.len};
+    record.mode = (uint32_t)request->mode;
+    record.user_verification = (uint32_t)request->user_verification;
+    record.life_ms = request->life_ms;
+    record.enrolment = (char *)(request->enrolment ? request->enrolment : "");
+    op->record = (Record__Challenge *)store_record_copy(&record.base);
+    op->pending_of = mem_copy_string(request->enrolment ? "#enrolment" : request->portal);
+    return ERR_OK;
+}
+
+struct challenge_op *challenge_create(struct domain *domain, const struct challenge_request *request,
+                                      challenge_create_fn fn, void *arg)
+{
+    struct challenge_op *op = op_new(domain, (char[ID_SIZE]){0}, arg);
+    op->fn.create = fn;
+    enum err e = create_prepare(op, request);
+    if (e != ERR_OK)
+        op_fail_later(op, e, on_create_failed);
+    else
+        create_send(op);
+    return op;
+}
+
+/* ---- resend ---- */
+
+static void on_resent(enum err e, const struct challenge_resent *resent, void *arg)
+{
+    struct challenge_op *op = arg;
+    if (e == ERR_OK) {
+        LOG(INFO, DOMAIN, "challenge-resent", "challenge=%s attempt=%u", op->id, resent->attempt);
+        for (size_t i = 0; i < resent->routes.device_count; i++)
+            push_to(op->domain, op->record, resent->attempt, resent->now_unix_ms, op->expire_unix_ms,
+                    &resent->routes.devices[i]);
+        router_changed(op->domain->router, &resent->routes, op->id);
+    }
+    if (!op->silent)
+        op->fn.resend(e, resent ? resent->until_unix_ms : 0, op->arg);
+    op_free(op);
+}
+
+struct challenge_op *challenge_resend(struct domain *domain, const struct challenge_view *view,
+                                      challenge_resend_fn fn, void *arg)
+{
+    struct challenge_op *op = op_new(domain, view->record->id, arg);
+    op->fn.resend = fn;
+    op->record = (Record__Challenge *)store_record_copy(&view->record->base);
+    op->expire_unix_ms = view->expire_unix_ms;
+    store_challenge_resend(domain->store, op->id, view->fence, capability_of(op->record->mode), on_resent,
+                           op);
+    return op;
+}

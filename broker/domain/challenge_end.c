@@ -1,0 +1,160 @@
+/* How a challenge ends: by an answer, by its portal, by time. */
+#include <string.h>
+
+#include "core/log.h"
+#include "core/metrics.h"
+#include "domain/challenge_op.h"
+#include "domain/enrolment.h"
+#include "domain/number.h"
+
+/* ---- ends that are nobody's answer ---- */
+
+static void on_ended(enum err e, const struct challenge_settled *settled, void *arg)
+{
+    struct challenge_op *op = arg;
+    if (e == ERR_OK)
+        tell_outcome(op->domain, op->id, settled, "");
+    if (!op->silent && op->fn.done)
+        op->fn.done(e, op->arg);
+    op_free(op);
+}
+
+static struct challenge_op *end(struct domain *domain, const struct challenge_view *view,
+                                enum challenge_state state, challenge_done_fn fn, void *arg)
+{
+    struct challenge_op *op = op_new(domain, view->record->id, arg);
+    const struct challenge_settle settle = {.id = op->id, .fence = view->fence, .state = state};
+    op->fn.done = fn;
+    store_challenge_settle(domain->store, &settle, on_ended, op);
+    return op;
+}
+
+struct challenge_op *challenge_cancel(struct domain *domain, const struct challenge_view *view,
+                                      challenge_done_fn fn, void *arg)
+{
+    return end(domain, view, CHALLENGE_CANCELLED, fn, arg);
+}
+
+void challenge_expire(struct domain *domain, const struct challenge_view *view)
+{
+    end(domain, view, CHALLENGE_EXPIRED, NULL, NULL);
+}
+
+/* ---- answers ---- */
+
+static void answer_finish(struct challenge_op *op, enum err e)
+{
+    if (e == ERR_INVALID)
+        METRIC_ADD(ANSWERS_REFUSED_CLAIMS, 1);
+    else if (e == ERR_BAD_SIGNATURE)
+        METRIC_ADD(ANSWERS_REFUSED_SIGNATURE, 1);
+    else if (e == ERR_DENIED)
+        METRIC_ADD(ANSWERS_REFUSED_DEVICE, 1);
+    if (e != ERR_OK)
+        LOG(INFO, DOMAIN, "answer-refused", "challenge=%s device=%s error=%s", op->id, op->device->id,
+            err_name(e));
+    if (!op->silent)
+        op->fn.answer(e, op->state, op->by, op->arg);
+    op_free(op);
+}
+
+static void on_answer_failed(void *arg)
+{
+    struct challenge_op *op = arg;
+    answer_finish(op, op->error);
+}
+
+/* The phone that answered is told last: until then it repeats its answer, and with it whatever was not done. */
+static void on_enrolment_decided(enum err e, void *arg)
+{
+    answer_finish(arg, e == ERR_BAD_STATE || e == ERR_NOT_FOUND ? ERR_OK : e);
+}
+
+static void on_answer_settled(enum err e, const struct challenge_settled *settled, void *arg)
+{
+    struct challenge_op *op = arg;
+    if (e != ERR_OK) {
+        answer_finish(op, e);
+        return;
+    }
+    if (settled->moved && settled->state == CHALLENGE_EXPIRED)
+        METRIC_ADD(ANSWERS_REFUSED_EXPIRED, 1);
+    else if (!settled->moved && strcmp(settled->device_id, op->device->id) != 0)
+        METRIC_ADD(ANSWERS_REFUSED_STATE, 1);
+    op->state = settled->state;
+    memcpy(op->by, settled->device_id, ID_SIZE);
+    tell_outcome(op->domain, op->id, settled, op->device->id);
+    bool decides = settled->state == CHALLENGE_APPROVED || settled->state == CHALLENGE_DENIED ||
+                   settled->state == CHALLENGE_REPORTED;
+    if (op->enrolment[0] && decides)
+        enrolment_decide(op->domain, op->enrolment, settled->state == CHALLENGE_APPROVED,
+                         on_enrolment_decided, op);
+    else
+        answer_finish(op, ERR_OK);
+}
+
+static enum err judge(struct challenge_op *op, const struct challenge_view *view,
+                      enum challenge_state *wanted)
+{
+    char number[NUMBER_SIZE];
+    if (strcmp(view->record->user, op->device->user) != 0)
+        return ERR_NOT_FOUND;
+    TRY(number_to_show(op->domain->secret, op->id, (int)view->record->mode, number));
+    return answer_judge(&op->answer, op->device, view, number, wanted);
+}
+
+static void on_answer_challenge(enum err e, const struct challenge_view *view, void *arg)
+{
+    struct challenge_op *op = arg;
+    enum challenge_state wanted = CHALLENGE_NONE;
+    if (e == ERR_OK)
+        e = judge(op, view, &wanted);
+    if (e != ERR_OK) {
+        answer_finish(op, e);
+        return;
+    }
+    if (id_valid(bytes_of(view->record->enrolment)))
+        memcpy(op->enrolment, view->record->enrolment, ID_SIZE);
+    Record__Settlement settlement = RECORD__SETTLEMENT__INIT;
+    settlement.state = (uint32_t)wanted;
+    settlement.device_id = op->device->id;
+    settlement.jws = (char *)buf_view(&op->jws).p;
+    settlement.user_verified = op->answer.by_user_verification;
+    const struct challenge_settle settle = {
+        .id = op->id,
+        .fence = view->fence,
+        .state = wanted,
+        .device = op->device,
+        .settlement = &settlement,
+    };
+    store_challenge_settle(op->domain->store, &settle, on_answer_settled, op);
+}
+
+static enum err answer_prepare(struct challenge_op *op, struct bytes jws)
+{
+    if (jws.len > ANSWER_MAX_BYTES)
+        return ERR_INVALID;
+    TRY(buf_append(&op->jws, jws));
+    TRY(buf_append_byte(&op->jws, 0));
+    enum err e = answer_open(bytes_make(buf_view(&op->jws).p, jws.len), op->device, &op->answer);
+    op->answer_is_open = e == ERR_OK;
+    return e == ERR_MALFORMED || e == ERR_TOO_BIG || e == ERR_UNSUPPORTED ? ERR_INVALID : e;
+}
+
+struct challenge_op *challenge_answer(struct domain *domain, const Record__Device *device, const char *id,
+                                      struct bytes jws, challenge_answer_fn fn, void *arg)
+{
+    char own_id[ID_SIZE] = {0};
+    bool ours = id_valid(bytes_of(id)) && strcmp(id_tag(id), id_tag(device->id)) == 0;
+    if (ours)
+        memcpy(own_id, id, ID_SIZE);
+    struct challenge_op *op = op_new(domain, own_id, arg);
+    op->fn.answer = fn;
+    op->device = (Record__Device *)store_record_copy(&device->base);
+    enum err e = ours ? answer_prepare(op, jws) : ERR_NOT_FOUND;
+    if (e != ERR_OK)
+        op_fail_later(op, e, on_answer_failed);
+    else
+        store_challenge_get(domain->store, op->id, false, on_answer_challenge, op);
+    return op;
+}

@@ -1,0 +1,223 @@
+/* What the files of challenge.h share: operations, telling, pushing. */
+#include "domain/challenge_op.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "domain/notice.h"
+#include "domain/number.h"
+#include "domain/router.h"
+#include "nanopush/v1/device.pb-c.h"
+#include "wire/device_message.h"
+
+void op_free(struct challenge_op *op)
+{
+    if (op->record)
+        record__challenge__free_unpacked(op->record, NULL);
+    if (op->device)
+        record__device__free_unpacked(op->device, NULL);
+    if (op->answer_is_open)
+        answer_done(&op->answer);
+    deferral_cancel(&op->failed);
+    buf_done(&op->jws);
+    buf_done(&op->other_display);
+    free(op->pending_of);
+    free(op);
+}
+
+struct challenge_op *op_new(struct domain *domain, const char *id, void *arg)
+{
+    struct challenge_op *op = mem_new(sizeof *op);
+    op->domain = domain;
+    memcpy(op->id, id, ID_SIZE);
+    op->arg = arg;
+    deferral_init(&op->failed, NULL, NULL);
+    return op;
+}
+
+void challenge_op_cancel(struct challenge_op *op)
+{
+    if (op)
+        op->silent = true;
+}
+
+void op_fail_later(struct challenge_op *op, enum err e, loop_fn fn)
+{
+    op->error = e;
+    deferral_init(&op->failed, fn, op);
+    loop_defer(op->domain->loop, &op->failed);
+}
+
+unsigned capability_of(uint32_t mode)
+{
+    return mode == NANOPUSH__V1__MODE__MODE_CHOOSE ? CAPABILITY_CHOOSE
+           : mode == NANOPUSH__V1__MODE__MODE_CODE ? CAPABILITY_CODE
+                                                   : 0;
+}
+
+bool challenge_fits(const struct challenge_view *view, unsigned capabilities)
+{
+    unsigned needed = capability_of(view->record->mode);
+    return (capabilities & needed) == needed;
+}
+
+/* ---- telling ---- */
+
+static void tell_resolved(struct domain *domain, const char *id, enum challenge_state state, const char *by,
+                          const struct routes *routes, const char *except)
+{
+    struct buf frame = {0};
+    if (device_message_resolved(id, (int)state, by, &frame) == ERR_OK)
+        for (size_t i = 0; i < routes->device_count; i++)
+            if (strcmp(routes->devices[i].device_id, except) != 0)
+                router_deliver(domain->router, &routes->devices[i], HINT_RESOLVED, id, buf_view(&frame));
+    buf_done(&frame);
+    router_changed(domain->router, routes, id);
+}
+
+static void count_settled(const char *id, enum challenge_state state, const char *by)
+{
+    static const enum metric metrics[CHALLENGE_STATE_COUNT] = {
+        [CHALLENGE_APPROVED] = METRIC_CHALLENGES_APPROVED,
+        [CHALLENGE_DENIED] = METRIC_CHALLENGES_DENIED,
+        [CHALLENGE_REPORTED] = METRIC_CHALLENGES_REPORTED,
+        [CHALLENGE_FAILED] = METRIC_CHALLENGES_FAILED,
+        [CHALLENGE_EXPIRED] = METRIC_CHALLENGES_EXPIRED,
+        [CHALLENGE_CANCELLED] = METRIC_CHALLENGES_CANCELLED,
+        [CHALLENGE_SUPERSEDED] = METRIC_CHALLENGES_SUPERSEDED,
+    };
+    metrics_add(metrics[state], 1);
+    LOG(INFO, DOMAIN, "challenge-settled", "challenge=%s state=%s device=%s", id, challenge_state_name(state),
+        by[0] ? by : "none");
+}
+
+/* One of those that a lock ends: whatever it is now, the settle script decides. */
+static void on_other_read(enum err e, const struct challenge_view *view, void *arg)
+{
+    if (e == ERR_OK && view->state == CHALLENGE_PENDING)
+        challenge_cancel(arg, view, NULL, NULL);
+}
+
+static void tell_locked(struct domain *domain, const char *id, const struct challenge_settled *settled)
+{
+    METRIC_ADD(LOCKS, 1);
+    LOG(WARN, DOMAIN, "push-locked", "challenge=%s state=%s", id, challenge_state_name(settled->state));
+    notice_send(domain, &settled->routes, NANOPUSH__V1__NOTICE__KIND__KIND_LOCKED, "",
+                settled->locked_until_unix_ms);
+    for (size_t i = 0; i < settled->other_count; i++)
+        store_challenge_get(domain->store, settled->others[i], false, on_other_read, domain);
+}
+
+void tell_outcome(struct domain *domain, const char *id, const struct challenge_settled *settled,
+                  const char *except)
+{
+    if (settled->moved)
+        count_settled(id, settled->state, settled->device_id);
+    tell_resolved(domain, id, settled->state, settled->device_id, &settled->routes, except);
+    if (settled->locked_until_unix_ms)
+        tell_locked(domain, id, settled);
+}
+
+void tell_superseded(struct domain *domain, const char *id, const struct routes *routes)
+{
+    count_settled(id, CHALLENGE_SUPERSEDED, "");
+    tell_resolved(domain, id, CHALLENGE_SUPERSEDED, "", routes, "");
+}
+
+/* ---- pushing ---- */
+
+static enum err push_frame(const struct domain *domain, const Record__Challenge *record, uint32_t attempt,
+                           int64_t now_unix_ms, int64_t expire_unix_ms, const char *device_id,
+                           struct buf *ret)
+{
+    char numbers[NUMBER_OPTIONS][NUMBER_SIZE];
+    const char *options[NUMBER_OPTIONS];
+    struct push_message push = {
+        .challenge_id = record->id,
+        .device_id = device_id,
+        .portal_id = record->portal,
+        .attempt = attempt,
+        .display = bytes_make(record->display.data, record->display.len),
+        .nonce = bytes_make(record->nonce.data, record->nonce.len),
+        .mode = (int)record->mode,
+        .user_verification = (int)record->user_verification,
+        .expire_unix_ms = expire_unix_ms,
+        .broker_unix_ms = now_unix_ms,
+    };
+    if (record->mode == NANOPUSH__V1__MODE__MODE_CHOOSE) {
+        TRY(number_options(domain->secret, record->id, numbers));
+        for (size_t i = 0; i < NUMBER_OPTIONS; i++)
+            options[i] = numbers[i];
+        push.options = options;
+        push.option_count = NUMBER_OPTIONS;
+    }
+    return device_message_push(&push, ret);
+}
+
+enum err challenge_push_frame(const struct domain *domain, const struct challenge_view *view,
+                              const char *device_id, struct buf *ret)
+{
+    return push_frame(domain, view->record, view->attempt, view->now_unix_ms, view->expire_unix_ms, device_id,
+                      ret);
+}
+
+void push_to(struct domain *domain, const Record__Challenge *record, uint32_t attempt, int64_t now_unix_ms,
+             int64_t expire_unix_ms, const struct route *route)
+{
+    struct buf frame = {0};
+    if (push_frame(domain, record, attempt, now_unix_ms, expire_unix_ms, route->device_id, &frame) == ERR_OK)
+        router_deliver(domain->router, route, HINT_PUSH, record->id, buf_view(&frame));
+    buf_done(&frame);
+}
+
+/* ---- pushing again ---- */
+
+struct push_again {
+    struct domain *domain;
+    Record__Challenge *record;
+    uint32_t attempt;
+    int64_t now_unix_ms, expire_unix_ms;
+};
+
+static void on_devices_again(enum err e, const struct user_view *view, void *arg)
+{
+    struct push_again *again = arg;
+    for (size_t i = 0; e == ERR_OK && i < view->device_count; i++) {
+        struct route route = {.presence = view->devices[i].presence};
+        memcpy(route.device_id, view->devices[i].record->id, ID_SIZE);
+        push_to(again->domain, again->record, again->attempt, again->now_unix_ms, again->expire_unix_ms,
+                &route);
+    }
+    record__challenge__free_unpacked(again->record, NULL);
+    free(again);
+}
+
+void challenge_push_again(struct domain *domain, const struct challenge_view *view)
+{
+    struct push_again *again = mem_new(sizeof *again);
+    again->domain = domain;
+    again->attempt = view->attempt;
+    again->now_unix_ms = view->now_unix_ms;
+    again->expire_unix_ms = view->expire_unix_ms;
+    again->record = (Record__Challenge *)store_record_copy(&view->record->base);
+    store_user_get(domain->store, id_tag(again->record->id), on_devices_again, again);
+}
+
+/* ---- progress ---- */
+
+static void on_progress_stored(enum err e, const struct routes *told, void *arg)
+{
+    struct challenge_op *op = arg;
+    if (e == ERR_OK)
+        router_changed(op->domain->router, told, op->id);
+    op_free(op);
+}
+
+void challenge_progressed(struct domain *domain, const char *id, const char *device_id, unsigned progress)
+{
+    struct challenge_op *op = op_new(domain, id, NULL);
+    store_challenge_progress(domain->store, id, device_id, progress, on_progress_stored, op);
+}

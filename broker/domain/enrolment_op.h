@@ -1,0 +1,50 @@
+/**
+ * What the files of enrolment.h share. Internal to domain/enrolment*.c.
+ */
+#ifndef NANOPUSH_DOMAIN_ENROLMENT_OP_H
+#define NANOPUSH_DOMAIN_ENROLMENT_OP_H
+
+#include "domain/enrolment.h"
+
+struct enrolment_op {
+    struct domain *domain;
+    char id[ID_SIZE];
+    union {
+        enrolment_create_fn create;
+        enrolment_use_fn use;
+        enrolment_done_fn done;
+    } fn;
+    bool silent;
+    void *arg;
+    struct deferral failed;
+    enum err error;
+    uint8_t token[ENROLMENT_TOKEN_BYTES], token_hash[SHA256_BYTES];
+    /* use */
+    char *organisation;
+    uint32_t capabilities;
+    Record__Enrolled *enrolled; /* what is presented, completed from the enrolment's record */
+    /* use, confirm, decide */
+    Record__Enrolment *record;
+    struct buf fence;
+    int64_t left_ms; /* of the enrolment's life */
+    enum enrolment_state state;
+    bool good;
+};
+
+struct enrolment_op *enrolment_op_new(struct domain *domain, void *arg);
+void enrolment_op_free(struct enrolment_op *op);
+
+/** End with @p e, by @p fn, in a later turn. */
+void enrolment_op_fail_later(struct enrolment_op *op, enum err e, loop_fn fn);
+
+/** Keep what a read showed, for the step that follows. @return ERR_OK; ERR_NOMEM. */
+MUST_CHECK enum err enrolment_op_keep(struct enrolment_op *op, const struct enrolment_view *view);
+
+/**
+ * Tell what a step led to: who waits, the phones that are there, and, where it is TO_APPROVE, ask those.
+ * @p device: the new one.
+ */
+void enrolment_tell_step(struct enrolment_op *op, const struct enrolment_step *step,
+                         const Record__Device *device);
+
+#endif

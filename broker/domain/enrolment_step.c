@@ -1,0 +1,159 @@
+/* What follows when a phone has scanned: its code, an old phone's approval, and who is told. */
+#include <string.h>
+
+#include "core/log.h"
+#include "core/metrics.h"
+#include "domain/challenge.h"
+#include "domain/enrolment_op.h"
+#include "domain/notice.h"
+#include "domain/router.h"
+#include "nanopush/v1/device.pb-c.h"
+#include "wire/message.h"
+
+/* ---- asking the old phones ---- */
+
+static void on_asked(enum err e, const struct challenge_accepted *accepted, void *arg)
+{
+    (void)accepted;
+    (void)arg;
+    if (e != ERR_OK) /* the new phone repeats its Enrol, and with it this */
+        LOG(INFO, DOMAIN, "new-phone-not-asked", "error=%s", err_name(e));
+}
+
+/* An ordinary challenge whose display says that approving adds a phone. One an enrolment, by its idempotency key. */
+static void ask_old_phones(struct enrolment_op *op, const Record__Device *device)
+{
+    const Record__Enrolment *record = op->record;
+    Nanopush__V1__DisplayField name = NANOPUSH__V1__DISPLAY_FIELD__INIT, *fields[] = {&name};
+    Nanopush__V1__Display display = NANOPUSH__V1__DISPLAY__INIT;
+    struct buf shown = {0};
+    int64_t life_ms = op->left_ms < CHALLENGE_LIFE_MAX_MS ? op->left_ms : CHALLENGE_LIFE_MAX_MS;
+    name.label = "New phone";
+    name.value = device->name[0] ? device->name : "without a name";
+    display.organisation = record->organisation_name;
+    display.portal = record->portal_name[0] ? record->portal_name : record->portal;
+    display.user = record->user;
+    display.occasion = NANOPUSH__V1__OCCASION__OCCASION_NEW_PHONE;
+    display.fields = fields;
+    display.n_fields = 1;
+    if (life_ms > 0 && message_pack(&display.base, &shown) == ERR_OK) {
+        const struct challenge_request request = {
+            .organisation = record->organisation,
+            .portal = record->portal,
+            .user = record->user,
+            .display = buf_view(&shown),
+            .other_display = buf_view(&shown),
+            .mode = NANOPUSH__V1__MODE__MODE_TAP,
+            .user_verification = NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_REQUIRED,
+            .life_ms = (unsigned)life_ms,
+            .browser_session = "",
+            .idempotency = bytes_of(op->id),
+            .asked = bytes_of(op->id),
+            .enrolment = op->id,
+        };
+        challenge_create(op->domain, &request, on_asked, NULL);
+    }
+    buf_done(&shown);
+}
+
+void enrolment_tell_step(struct enrolment_op *op, const struct enrolment_step *step,
+                         const Record__Device *device)
+{
+    router_changed(op->domain->router, &step->told, op->id);
+    if (step->state == ENROLMENT_TO_APPROVE)
+        ask_old_phones(op, device);
+    if (step->state != ENROLMENT_DONE || !step->moved)
+        return;
+    METRIC_ADD(ENROLMENTS_DONE, 1);
+    LOG(INFO, DOMAIN, "enrolment-done", "enrolment=%s device=%s", op->id, device->id);
+    notice_send(op->domain, &step->told, NANOPUSH__V1__NOTICE__KIND__KIND_PHONE_ADDED, device->name, 0);
+}
+
+/* ---- confirm, decide ---- */
+
+static void finish(struct enrolment_op *op, enum err e)
+{
+    if (!op->silent)
+        op->fn.done(e, op->arg);
+    enrolment_op_free(op);
+}
+
+static void on_failed(void *arg)
+{
+    struct enrolment_op *op = arg;
+    finish(op, op->error);
+}
+
+static void on_advanced(enum err e, const struct enrolment_step *step, void *arg)
+{
+    struct enrolment_op *op = arg;
+    if (e == ERR_OK) {
+        LOG(INFO, DOMAIN, "enrolment-step", "enrolment=%s good=%d", op->id, op->good);
+        if (step->state == ENROLMENT_VOID)
+            METRIC_ADD(ENROLMENTS_VOID, 1);
+        enrolment_tell_step(op, step, op->enrolled->device);
+    }
+    finish(op, e);
+}
+
+static void advance(struct enrolment_op *op)
+{
+    const struct enrolment_advance step = {
+        .id = op->id,
+        .fence = buf_view(&op->fence),
+        .from = op->state,
+        .good = op->good,
+        .may_add = op->record->may_add,
+        .devices_max = op->domain->devices_max,
+    };
+    store_enrolment_advance(op->domain->store, &step, on_advanced, op);
+}
+
+/* Keep what the step needs. @return ERR_BAD_STATE where it is not in the state that is asked for. */
+static enum err take(struct enrolment_op *op, const struct enrolment_view *view, enum enrolment_state wanted)
+{
+    if (view->state != wanted || !view->enrolled)
+        return ERR_BAD_STATE;
+    memcpy(op->id, view->record->id, ID_SIZE);
+    op->enrolled = (Record__Enrolled *)store_record_copy(&view->enrolled->base);
+    return enrolment_op_keep(op, view);
+}
+
+struct enrolment_op *enrolment_confirm(struct domain *domain, const struct enrolment_view *view,
+                                       const char *code, enrolment_done_fn fn, void *arg)
+{
+    struct enrolment_op *op = enrolment_op_new(domain, arg);
+    char right[CODE_MAX_DIGITS + 1];
+    op->fn.done = fn;
+    enum err e = take(op, view, ENROLMENT_TO_CONFIRM);
+    if (e == ERR_OK)
+        e = secret_challenge_code(domain->secret, bytes_of(op->id), ENROLMENT_CODE_DIGITS, right);
+    if (e != ERR_OK) {
+        enrolment_op_fail_later(op, e, on_failed);
+        return op;
+    }
+    op->good = bytes_equal_secret(bytes_of(code), bytes_of(right));
+    advance(op);
+    return op;
+}
+
+static void on_decide_read(enum err e, const struct enrolment_view *view, void *arg)
+{
+    struct enrolment_op *op = arg;
+    if (e == ERR_OK)
+        e = take(op, view, ENROLMENT_TO_APPROVE);
+    if (e != ERR_OK)
+        finish(op, e);
+    else
+        advance(op);
+}
+
+struct enrolment_op *enrolment_decide(struct domain *domain, const char *id, bool approved,
+                                      enrolment_done_fn fn, void *arg)
+{
+    struct enrolment_op *op = enrolment_op_new(domain, arg);
+    op->fn.done = fn;
+    op->good = approved;
+    store_enrolment_get(domain->store, id, false, on_decide_read, op);
+    return op;
+}
