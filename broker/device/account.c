@@ -2,20 +2,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "device/session.h"
 #include "domain/router.h"
 
-struct account *account_find(struct device_server *server, const char *device_id)
+#define PENDING_RETRY_MS 1000
+
+struct account *account_find(struct device_server *server, const char *device_id, uint64_t connection)
 {
     uint64_t hash = table_hash(bytes_of(device_id));
     for (struct table_node *n = table_first(&server->accounts, hash); n; n = table_next(n, hash)) {
         struct account *account = CONTAINER_OF(n, struct account, by_id);
-        if (strcmp(account->device_id, device_id) == 0)
+        if (account->session->connection == connection && strcmp(account->device_id, device_id) == 0)
             return account;
     }
     return NULL;
+}
+
+struct account *session_account(struct session *session, const char *device_id)
+{
+    struct account *account = account_find(session->server, device_id, session->connection);
+    return account && account->device ? account : NULL;
 }
 
 struct account *session_account_for(struct session *session, const char *id)
@@ -34,10 +43,13 @@ void account_free(struct account *account, bool clear_presence)
 {
     struct session *session = account->session;
     struct device_server *server = session->server;
-    /* An attach whose reply has not come may have been done: clear what it would have written as well. */
-    if (clear_presence && (account->device || account->attach))
+    /* Also where the attach has failed or is under way: it may have been done. Fenced, so it harms nobody else. */
+    if (clear_presence)
         store_device_detach(server->domain->store, account->device_id, &account->presence, NULL, NULL);
     store_cancel(account->attach);
+    store_cancel(account->pending_read);
+    timer_cancel(&account->pending_retry);
+    free(account->pending);
     if (account->device) {
         METRIC_ADD(DEVICES_ATTACHED, -1);
         record__device__free_unpacked(account->device, NULL);
@@ -58,38 +70,76 @@ static void send_welcome(struct account *account, const struct device_attached *
     welcome.heartbeat_ms = session->server->options.heartbeat_ms;
     welcome.broker_unix_ms = (uint64_t)attached->now_unix_ms;
     welcome.pending_count = (uint32_t)attached->pending_count;
+    welcome.locked_until_unix_ms = (uint64_t)attached->locked_until_unix_ms;
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_WELCOME;
     message.welcome = &welcome;
     session_send(session, &message);
 }
 
-static void on_pending_read(enum err e, const struct challenge_view *view, void *arg)
+/* ---- what waits: read one after the other, so that a phone with many costs no more at a time than one with few ---- */
+
+static void read_pending(struct account *account);
+
+static void on_pending_retry(void *arg)
 {
-    struct operation *operation = arg;
-    struct session *session = operation->session;
-    struct device_server *server = session->server;
+    read_pending(arg);
+}
+
+void account_init_retry(struct account *account)
+{
+    timer_init(&account->pending_retry, account->session->server->domain->loop, on_pending_retry, account);
+}
+
+static void push_pending(struct account *account, const struct challenge_view *view)
+{
+    struct session *session = account->session;
     struct buf frame = {0};
-    operation->read = NULL;
-    if (e == ERR_OK && view->state == CHALLENGE_PENDING &&
-        challenge_push_frame(view, operation->device_id, &frame) == ERR_OK &&
+    if (view->state == CHALLENGE_PENDING && challenge_fits(view, account->capabilities) &&
+        challenge_push_frame(session->server->domain, view, account->device_id, &frame) == ERR_OK &&
         session_write(session, buf_view(&frame))) {
         METRIC_ADD(PUSHES_SENT, 1);
-        challenge_progressed(server->domain, operation->subject, operation->device_id,
+        challenge_progressed(session->server->domain, view->record->id, account->device_id,
                              NANOPUSH__V1__PROGRESS__PROGRESS_SENT);
     }
     buf_done(&frame);
-    operation_free(operation);
 }
 
-static void push_pending(struct account *account, const struct device_attached *attached)
+static void on_pending_read(enum err e, const struct challenge_view *view, void *arg)
 {
-    for (size_t i = 0; i < attached->pending_count; i++) {
-        struct operation *operation =
-            operation_new(account->session, attached->pending[i], account->device_id);
-        if (operation)
-            operation->read = store_challenge_get(account->session->server->domain->store, operation->subject,
-                                                  false, on_pending_read, operation);
+    struct account *account = arg;
+    account->pending_read = NULL;
+    if (e == ERR_UNAVAILABLE || e == ERR_TIMEOUT) {
+        timer_start(&account->pending_retry, PENDING_RETRY_MS);
+        return;
     }
+    if (e == ERR_OK)
+        push_pending(account, view);
+    account->pending_next++;
+    read_pending(account);
+}
+
+static void read_pending(struct account *account)
+{
+    if (account->pending_next < account->pending_count && account->session->state != SESSION_CLOSING)
+        account->pending_read =
+            store_challenge_get(account->session->server->domain->store,
+                                account->pending[account->pending_next], false, on_pending_read, account);
+}
+
+static void take_pending(struct account *account, const struct device_attached *attached)
+{
+    store_cancel(account->pending_read);
+    timer_cancel(&account->pending_retry);
+    free(account->pending);
+    account->pending = NULL;
+    account->pending_read = NULL;
+    account->pending_next = 0;
+    account->pending_count = attached->pending_count;
+    if (attached->pending_count == 0)
+        return;
+    account->pending = mem_new(attached->pending_count * sizeof *account->pending);
+    memcpy(account->pending, attached->pending, attached->pending_count * sizeof *account->pending);
+    read_pending(account);
 }
 
 static void deny(struct account *account)
@@ -98,6 +148,7 @@ static void deny(struct account *account)
     METRIC_ADD(HELLOS_DENIED, 1);
     session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, account->device_id, "hello refused");
     account_free(account, true);
+    session_strike(session);
 }
 
 static void on_attached(enum err e, const struct device_attached *attached, void *arg)
@@ -112,18 +163,19 @@ static void on_attached(enum err e, const struct device_attached *attached, void
         return;
     }
     if (e != ERR_OK) {
-        if (!first)
-            return; /* Redis is away: the next generation of the inbox attaches it again */
+        if (!first) { /* it goes on being attached as it was; presence must come to name this inbox */
+            device_server_renew_later(session->server, account);
+            return;
+        }
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, account->device_id,
                       "say hello again later");
         account_free(account, true);
         return;
     }
-    if (attached->taken.inbox[0]) {
-        struct route old = {.presence = attached->taken};
-        memcpy(old.device_id, account->device_id, ID_SIZE);
-        router_take(session->server->domain->router, &old);
-    }
+    struct route old = {.presence = attached->taken};
+    memcpy(old.device_id, account->device_id, ID_SIZE);
+    bool ours = attached->taken.connection == account->presence.connection &&
+                strcmp(attached->taken.inbox, account->presence.inbox) == 0;
     if (first) {
         account->device = (Record__Device *)store_record_copy(&attached->device->base);
         METRIC_ADD(HELLOS_ACCEPTED, 1);
@@ -133,9 +185,12 @@ static void on_attached(enum err e, const struct device_attached *attached, void
         session_set_state(session, SESSION_ATTACHED);
         send_welcome(account, attached);
     }
-    push_pending(account, attached);
+    take_pending(account, attached);
     if (account->again)
         account_attach(account);
+    if (old.presence.inbox[0] && !ours)
+        router_take(session->server->domain->router,
+                    &old); /* last: it may end another connection of this worker */
 }
 
 void account_attach(struct account *account)
@@ -144,9 +199,8 @@ void account_attach(struct account *account)
     account->again = account->attach != NULL;
     if (account->attach)
         return;
-    account->presence = (struct presence){.connection = account->session->connection};
-    strcpy(account->presence.inbox, store_inbox(store));
+    account->presence = store_presence(store, account->session->connection, account->capabilities);
     account->attach = store_device_attach(store, account->device_id, account->generation,
                                           bytes_make(account->possession_key, P256_PUBLIC_BYTES),
-                                          account->session->connection, on_attached, account);
+                                          &account->presence, on_attached, account);
 }

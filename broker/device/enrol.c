@@ -19,6 +19,8 @@ static void send_enrolled(struct session *session, const char *enrolment_id,
     enrolled.user = done->device->user;
     enrolled.device_id = done->device->id;
     enrolled.generation = done->device->generation;
+    enrolled.code = (char *)done->code;
+    enrolled.waiting = done->state != ENROLMENT_DONE;
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ENROLLED;
     message.enrolled = &enrolled;
     session_send(session, &message);
@@ -35,7 +37,7 @@ static void on_used(enum err e, const struct enrolment_done *done, void *arg)
         {ERR_NOT_FOUND, NANOPUSH__V1__ERROR__CODE__CODE_NOT_FOUND, "no such enrolment, or another token"},
         {ERR_EXPIRED, NANOPUSH__V1__ERROR__CODE__CODE_EXPIRED, "the token's time is over"},
         {ERR_BAD_STATE, NANOPUSH__V1__ERROR__CODE__CODE_USED, "used with other keys: void"},
-        {ERR_EXISTS, NANOPUSH__V1__ERROR__CODE__CODE_EXISTS, "the user has a phone already"},
+        {ERR_EXISTS, NANOPUSH__V1__ERROR__CODE__CODE_EXISTS, "a key is enrolled already"},
         {ERR_LIMIT, NANOPUSH__V1__ERROR__CODE__CODE_LIMIT, "the user has too many phones"},
     };
     struct operation *operation = arg;
@@ -44,12 +46,18 @@ static void on_used(enum err e, const struct enrolment_done *done, void *arg)
     snprintf(id, sizeof id, "%s", operation->subject);
     operation_free(operation);
     if (e == ERR_OK) {
+        if (done->state != ENROLMENT_DONE)
+            session_extend_greeting(session, ENROL_WAIT_MS);
         send_enrolled(session, id, done);
         return;
     }
+    /* What a phone that does all right may meet, and asks for again, is no strike. */
+    bool strike = e == ERR_INVALID || e == ERR_NOT_FOUND || e == ERR_EXPIRED || e == ERR_EXISTS;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
         if (refusals[i].e == e) {
             session_error(session, refusals[i].code, id, refusals[i].text);
+            if (strike)
+                session_strike(session);
             return;
         }
     session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, id, "try again later");
@@ -63,6 +71,7 @@ void on_enrol(struct session *session, const Nanopush__V1__Enrol *enrol)
         .id = enrol->enrolment_id,
         .name = enrol->name,
         .platform = (uint32_t)enrol->platform,
+        .capabilities = enrol->capabilities & (CAPABILITY_CHOOSE | CAPABILITY_CODE),
         .token = view_of(&enrol->token),
         .possession_key = view_of(&enrol->possession_key),
         .user_verification_key = view_of(&enrol->user_verification_key),

@@ -13,12 +13,25 @@ static struct bytes view_of(const ProtobufCBinaryData *field)
     return bytes_make(field->data, field->len);
 }
 
+/* A device's id comes from its first possession key: nobody can say Hello for another's with a key of his own. */
+static bool is_id_of_key(const Nanopush__V1__Hello *hello)
+{
+    uint8_t digest[SHA256_BYTES];
+    char hex[HEX_SIZE(ID_RANDOM_BYTES)];
+    if (hello->generation != 1)
+        return true; /* rotated: the store knows the key of now */
+    if (sha256(view_of(&hello->possession_key), digest) != ERR_OK)
+        return false;
+    hex_encode(bytes_make(digest, ID_RANDOM_BYTES), hex);
+    return strncmp(hello->device_id, hex, ID_RANDOM_BYTES * 2) == 0;
+}
+
 static enum err verify(const struct session *session, const Nanopush__V1__Hello *hello)
 {
     const struct device_options *options = &session->server->options;
     struct buf input = {0};
     if (!id_valid(bytes_of(hello->device_id)) || !text_is_name(bytes_of(hello->organisation)) ||
-        hello->signature.len != P256_SIGNATURE_BYTES ||
+        hello->signature.len != P256_SIGNATURE_BYTES || !is_id_of_key(hello) ||
         !bytes_equal(view_of(&hello->trust_anchor), bytes_make(options->trust_anchor, SHA256_BYTES)))
         return ERR_INVALID;
     TRY(p256_check_public(view_of(&hello->possession_key)));
@@ -42,10 +55,10 @@ void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
         LOG(INFO, DEVICE, "hello-refused", "conn=%llu error=%s", (unsigned long long)session->connection,
             err_name(e));
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, hello->device_id, "hello refused");
+        session_strike(session);
         return;
     }
-    struct account *known = account_find(server, hello->device_id);
-    if (known && known->session == session) {
+    if (account_find(server, hello->device_id, session->connection)) {
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_INVALID, hello->device_id,
                       "hello was said before");
         return;
@@ -56,7 +69,9 @@ void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
     memcpy(account->organisation, hello->organisation, strlen(hello->organisation) + 1);
     memcpy(account->possession_key, hello->possession_key.data, P256_PUBLIC_BYTES);
     account->generation = hello->generation;
+    account->capabilities = hello->capabilities & (CAPABILITY_CHOOSE | CAPABILITY_CODE);
     list_init(&account->renewing);
+    account_init_retry(account);
     list_append(&session->accounts, &account->node);
     session->account_count++;
     if (table_add(&server->accounts, &account->by_id, table_hash(bytes_of(account->device_id))) != ERR_OK)

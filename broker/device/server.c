@@ -9,6 +9,7 @@
 #include "device/session.h"
 
 #define RENEW_TICK_MS       10
+#define RENEW_AGAIN_MS      1000
 #define RENEW_PER_TICK      100
 #define DRAIN_TICK_MS       100
 #define TAKEN_RETURN_MS     5000  /* so that two holders of one device do not chase each other */
@@ -29,8 +30,8 @@ void device_server_accept(struct device_server *server, int fd)
 void device_server_deliver(struct device_server *server, enum hint_kind kind, const char *device_id,
                            uint64_t connection, const char *challenge_id, struct bytes frame)
 {
-    struct account *account = account_find(server, device_id);
-    if (!account || account->session->connection != connection)
+    struct account *account = account_find(server, device_id, connection);
+    if (!account)
         return;
     if (!account->device) {
         account->again = true; /* attaching: what it reads may be from before this */
@@ -44,19 +45,12 @@ void device_server_deliver(struct device_server *server, enum hint_kind kind, co
 
 void device_server_taken(struct device_server *server, const char *device_id, uint64_t connection)
 {
-    /* Two connections of one device on one worker: both stand in the table, the newer first. */
-    uint64_t hash = table_hash(bytes_of(device_id));
-    for (struct table_node *n = table_first(&server->accounts, hash); n; n = table_next(n, hash)) {
-        struct account *account = CONTAINER_OF(n, struct account, by_id);
-        if (account->session->connection != connection ||
-            !bytes_equal(bytes_of(account->device_id), bytes_of(device_id)))
-            continue;
-        struct session *session = account->session;
-        account_free(account, false);
-        session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_TAKEN_OVER, TAKEN_RETURN_MS,
-                        CLOSE_LOCAL);
+    struct account *account = account_find(server, device_id, connection);
+    if (!account)
         return;
-    }
+    struct session *session = account->session;
+    account_free(account, false);
+    session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_TAKEN_OVER, TAKEN_RETURN_MS, CLOSE_LOCAL);
 }
 
 /* ---- attach everybody again ---- */
@@ -79,6 +73,14 @@ static void renew_later(struct table_node *node, void *arg)
     struct account *account = CONTAINER_OF(node, struct account, by_id);
     list_remove(&account->renewing);
     list_append(&server->renewing, &account->renewing);
+}
+
+void device_server_renew_later(struct device_server *server, struct account *account)
+{
+    list_remove(&account->renewing);
+    list_append(&server->renewing, &account->renewing);
+    if (!timer_armed(&server->renew))
+        timer_start(&server->renew, RENEW_AGAIN_MS);
 }
 
 void device_server_renew(struct device_server *server)

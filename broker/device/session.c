@@ -127,6 +127,18 @@ void operation_free(struct operation *operation)
     free(operation);
 }
 
+void session_strike(struct session *session)
+{
+    if (session->state != SESSION_ATTACHED || ++session->strikes >= STRIKES_MAX)
+        session_close(session, CLOSE_PROTOCOL);
+}
+
+void session_extend_greeting(struct session *session, unsigned ms)
+{
+    if (session->state == SESSION_GREETING)
+        timer_start(&session->timer, ms);
+}
+
 /* ---- in ---- */
 
 static void on_message(struct session *session, const Nanopush__V1__PhoneMessage *message)
@@ -155,7 +167,16 @@ static void on_message(struct session *session, const Nanopush__V1__PhoneMessage
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ANSWER:
         on_answer(session, message->answer);
         return;
-    default: /* Rotate, Unlock, Remove, and what later versions bring */
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ROTATE:
+        on_rotate(session, message->rotate);
+        return;
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_UNLOCK:
+        on_unlock(session, message->unlock);
+        return;
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_REMOVE:
+        on_remove(session, message->remove);
+        return;
+    default: /* what later versions bring */
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNSUPPORTED, "",
                       "this broker does not know that message");
     }
@@ -245,7 +266,7 @@ static void on_closed(struct stream *stream, enum close_reason reason, void *arg
         struct operation *operation = CONTAINER_OF(session->operations.next, struct operation, node);
         challenge_op_cancel(operation->answer);
         enrolment_op_cancel(operation->enrolment);
-        store_cancel(operation->read);
+        device_op_cancel(operation->act);
         operation_free(operation);
     }
     timer_cancel(&session->timer);

@@ -15,13 +15,17 @@
 #include "crypto/p256.h"
 #include "device/server.h"
 #include "domain/challenge.h"
+#include "domain/device.h"
 #include "domain/enrolment.h"
 #include "nanopush/v1/device.pb-c.h"
 #include "net/stream.h"
 
-#define ACCOUNTS_MAX      16 /* of one connection */
-#define OPERATIONS_MAX    8  /* answers and pushes of one connection under way */
+#define ACCOUNTS_MAX   16 /* of one connection */
+#define OPERATIONS_MAX 8  /* of what one phone asked for, under way */
+#define STRIKES_MAX                                                                                          \
+    3 /* refused Hellos and Enrols of an attached connection; before that the first one closes */
 #define MESSAGES_PER_TURN 32
+#define ENROL_WAIT_MS     60000 /* a connection that waits for a confirmation lives so long without Hello */
 
 struct device_server {
     struct domain *domain;
@@ -54,6 +58,7 @@ struct session {
     size_t account_count;
     struct list operations; /* struct operation */
     size_t operation_count;
+    unsigned strikes;
 };
 
 /** A device on a connection. */
@@ -64,9 +69,13 @@ struct account {
     struct session *session;
     char device_id[ID_SIZE];
     char organisation[NAME_MAX_LEN + 1];
-    uint32_t generation;
+    uint32_t generation, capabilities;
     uint8_t possession_key[P256_PUBLIC_BYTES];
     struct presence presence; /* what stands in Redis for it */
+    char (*pending)[ID_SIZE]; /* challenges still to be read and pushed, one after the other */
+    size_t pending_count, pending_next;
+    struct store_call *pending_read;
+    struct timer pending_retry;
     struct store_call *attach;
     bool again;             /* something came while it was attaching */
     Record__Device *device; /* NULL until it is attached */
@@ -78,7 +87,7 @@ struct operation {
     struct session *session;
     struct challenge_op *answer;
     struct enrolment_op *enrolment;
-    struct store_call *read;
+    struct device_op *act;
     char subject[ID_SIZE];
     char device_id[ID_SIZE];
 };
@@ -109,14 +118,32 @@ void session_error(struct session *session, Nanopush__V1__Error__Code code, cons
 struct operation *operation_new(struct session *session, const char *subject, const char *device_id);
 void operation_free(struct operation *operation);
 
+/** A Hello or Enrol was refused: too many, or the first before any was accepted, and the connection ends. */
+void session_strike(struct session *session);
+
+/** Live @p ms without Hello, from now on. */
+void session_extend_greeting(struct session *session, unsigned ms);
+
 /** Take an account off its session, and its presence out of Redis unless it was taken. */
 void account_free(struct account *account, bool clear_presence);
 
-/** The account of @p device_id on this worker, or NULL. */
-struct account *account_find(struct device_server *server, const char *device_id);
+/**
+ * The account of @p device_id on @p connection of this worker, or NULL. Both, since anybody may say Hello for a device
+ * and stands in the table until the store has refused it.
+ */
+struct account *account_find(struct device_server *server, const char *device_id, uint64_t connection);
+
+/** The session's attached account of @p device_id, or NULL. */
+struct account *session_account(struct session *session, const char *device_id);
 
 /** The session's attached account that the challenge @p id is for, or NULL. */
 struct account *session_account_for(struct session *session, const char *id);
+
+/** Attach @p account again, among those that wait for it, a while from now. */
+void device_server_renew_later(struct device_server *server, struct account *account);
+
+/** Prepare the retry timer of a new account. */
+void account_init_retry(struct account *account);
 
 /** Write presence and read what is pending; while one is under way, once more after it. */
 void account_attach(struct account *account);
@@ -127,5 +154,8 @@ void on_enrol(struct session *session, const Nanopush__V1__Enrol *enrol);
 void on_ack(struct session *session, const Nanopush__V1__Ack *ack);
 void on_seen(struct session *session, const Nanopush__V1__Seen *seen);
 void on_answer(struct session *session, const Nanopush__V1__AnswerMessage *answer);
+void on_rotate(struct session *session, const Nanopush__V1__Rotate *rotate);
+void on_unlock(struct session *session, const Nanopush__V1__Unlock *unlock);
+void on_remove(struct session *session, const Nanopush__V1__Remove *remove);
 
 #endif
