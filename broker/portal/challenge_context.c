@@ -31,14 +31,15 @@ static enum err check_context(const Nanopush__V1__ChallengeContext *context, con
 }
 
 enum err challenge_context_display(const Record__Portal *portal, const char *user,
-                                   const Nanopush__V1__ChallengeContext *context, struct buf *ret,
-                                   const char **field)
+                                   const Nanopush__V1__ChallengeContext *context, bool other_sign_in,
+                                   struct buf *ret, const char **field)
 {
     Nanopush__V1__Display display = NANOPUSH__V1__DISPLAY__INIT;
     display.organisation = portal->organisation_name[0] ? portal->organisation_name : portal->organisation;
     display.portal = portal->name[0] ? portal->name : portal->id;
     display.user = (char *)user;
     display.occasion = NANOPUSH__V1__OCCASION__OCCASION_SIGN_IN;
+    display.other_sign_in = other_sign_in;
     if (context) {
         TRY(check_context(context, field));
         display.application = context->application;

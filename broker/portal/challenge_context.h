@@ -15,12 +15,13 @@
 /**
  * Serialise the display of a challenge.
  * @param      context  the portal's words; NULL for none.
+ * @param      other_sign_in  another sign-in of the user is under way: the person is told.
  * @param[out] ret      appended to.
  * @param[out] field    on ERR_INVALID and ERR_TOO_BIG: the path of the field that is wrong, static.
  * @return ERR_OK; ERR_INVALID: not UTF-8, or characters that deceive; ERR_TOO_BIG; ERR_NOMEM.
  */
 MUST_CHECK enum err challenge_context_display(const Record__Portal *portal, const char *user,
-                                              const Nanopush__V1__ChallengeContext *context, struct buf *ret,
-                                              const char **field);
+                                              const Nanopush__V1__ChallengeContext *context,
+                                              bool other_sign_in, struct buf *ret, const char **field);
 
 #endif

@@ -2,7 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
+#include "core/log.h"
 #include "domain/challenge.h"
 #include "domain/enrolment.h"
 #include "domain/text.h"
@@ -48,6 +50,23 @@ static void creation_end(void *state)
     free(creation);
 }
 
+/* How long from now on, in words that a portal can act on. */
+static void fail_limited(struct rpc_call *call, const struct challenge_accepted *refused)
+{
+    int64_t left_s = (refused->until_unix_ms - clock_unix_ms() + 999) / 1000;
+    if (left_s < 1)
+        left_s = 1;
+    if (refused->locked)
+        rpc_fail(call, RPC_RESOURCE_EXHAUSTED,
+                 "push is locked for this user for %lld s; the user's phone or an administrator lifts it, or "
+                 "use another "
+                 "method",
+                 (long long)left_s);
+    else
+        rpc_fail(call, RPC_RESOURCE_EXHAUSTED, "too many pushes were denied or missed; ask again in %lld s",
+                 (long long)left_s);
+}
+
 static void on_created(enum err e, const struct challenge_accepted *accepted, void *arg)
 {
     struct creation *creation = arg;
@@ -67,10 +86,17 @@ static void on_created(enum err e, const struct challenge_accepted *accepted, vo
         rpc_fail(call, RPC_ALREADY_EXISTS,
                  "the idempotency key was used with another request; take a new one");
         return;
+    case ERR_UNSUPPORTED:
+        rpc_fail(call, RPC_FAILED_PRECONDITION, "mode: none of the user's phones can do it");
+        return;
     case ERR_BAD_STATE:
         rpc_fail(
             call, RPC_FAILED_PRECONDITION,
-            "another sign-in of this portal waits for the user; cancel it, or name the same browser_session");
+            "another sign-in of this portal waits for the user; cancel it, name the same browser_session, or "
+            "ask with mode CODE");
+        return;
+    case ERR_LIMIT:
+        fail_limited(call, accepted);
         return;
     default:
         rpc_fail_store(call, e);
@@ -80,6 +106,7 @@ static void on_created(enum err e, const struct challenge_accepted *accepted, vo
     Google__Protobuf__Timestamp expires = snapshot_time(accepted->expire_unix_ms);
     response.id = (char *)accepted->id;
     response.expire_time = &expires;
+    response.number = (char *)accepted->number;
     response.nonce = (ProtobufCBinaryData){.data = (uint8_t *)accepted->nonce.p, .len = accepted->nonce.len};
     rpc_reply(call, &response.base);
 }
@@ -117,10 +144,9 @@ static bool check_create(struct rpc_call *call, const Nanopush__V1__CreateChalle
                  USER_NAME_MAX_BYTES);
     else if (!choose_mode(rpc_portal(call), request->mode, &ret->mode))
         rpc_fail(call, RPC_FAILED_PRECONDITION, "mode: not one that this portal is allowed");
-    else if (ret->mode != NANOPUSH__V1__MODE__MODE_TAP)
-        rpc_fail(call, RPC_UNIMPLEMENTED, "mode: CHOOSE and CODE are not in this version of the broker");
-    else if (request->user_verification > NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_REQUIRED)
-        rpc_fail(call, RPC_UNIMPLEMENTED, "userVerification: only REQUIRED is in this version of the broker");
+    else if (request->user_verification < 0 ||
+             request->user_verification > NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_NOT_ASKED)
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "userVerification: not one that is known");
     else if (!read_life(request->life, CHALLENGE_LIFE_DEFAULT_MS, CHALLENGE_LIFE_MIN_MS,
                         CHALLENGE_LIFE_MAX_MS, &ret->life_ms))
         rpc_fail(call, RPC_INVALID_ARGUMENT, "life: must be 30s to 300s");
@@ -150,15 +176,19 @@ static void create_challenge(struct rpc_call *call, const ProtobufCMessage *mess
         .portal = portal->id,
         .user = request->user,
         .nonce = bytes_make(request->nonce.data, request->nonce.len),
-        .user_verification = NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_REQUIRED,
+        .user_verification = request->user_verification
+                                 ? (int)request->user_verification
+                                 : NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_REQUIRED,
         .browser_session = request->browser_session,
         .idempotency = bytes_of(request->idempotency_key),
     };
-    struct buf display = {0}, own_form = {0};
+    struct buf display = {0}, other_display = {0}, own_form = {0};
     const char *field = "";
     if (!check_create(call, request, &asked))
         return;
-    enum err e = challenge_context_display(portal, request->user, request->context, &display, &field);
+    enum err e = challenge_context_display(portal, request->user, request->context, false, &display, &field);
+    if (e == ERR_OK)
+        e = challenge_context_display(portal, request->user, request->context, true, &other_display, &field);
     if (e == ERR_OK)
         e = message_pack(message, &own_form);
     if (e == ERR_INVALID || e == ERR_TOO_BIG) {
@@ -170,11 +200,13 @@ static void create_challenge(struct rpc_call *call, const ProtobufCMessage *mess
         struct creation *creation = mem_new(sizeof *creation);
         creation->call = call;
         asked.display = buf_view(&display);
+        asked.other_display = buf_view(&other_display);
         asked.asked = buf_view(&own_form);
         rpc_on_end(call, creation_end, creation);
         creation->op = challenge_create(rpc_domain(call), &asked, on_created, creation);
     }
     buf_done(&display);
+    buf_done(&other_display);
     buf_done(&own_form);
 }
 
@@ -207,9 +239,12 @@ static void reply_snapshot(struct rpc_call *call, const struct challenge_view *v
 {
     struct challenge_snapshot snapshot;
     Nanopush__V1__GetChallengeResponse response = NANOPUSH__V1__GET_CHALLENGE_RESPONSE__INIT;
-    snapshot_challenge(view, &snapshot);
+    enum err e = snapshot_challenge(rpc_domain(call)->secret, view, &snapshot);
     response.challenge = &snapshot.message;
-    rpc_reply(call, &response.base);
+    if (e == ERR_OK)
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail_store(call, e);
     snapshot_challenge_done(&snapshot);
 }
 
@@ -297,8 +332,10 @@ static void on_watch_moved(enum err e, const struct challenge_view *view, void *
     }
     struct challenge_snapshot snapshot;
     Nanopush__V1__WatchChallengeResponse response = NANOPUSH__V1__WATCH_CHALLENGE_RESPONSE__INIT;
-    snapshot_challenge(view, &snapshot);
+    e = snapshot_challenge(rpc_domain(call)->secret, view, &snapshot);
     response.challenge = &snapshot.message;
+    if (e != ERR_OK)
+        LOG(ERROR, PORTAL, "number-not-derived", "challenge=%s", snapshot.message.id);
     bool going_on = rpc_send(call, &response.base);
     snapshot_challenge_done(&snapshot);
     if (!going_on || over)
@@ -318,93 +355,133 @@ static void watch_one(struct rpc_call *call, const ProtobufCMessage *message)
     waiting->watch = watch_challenge(rpc_domain(call)->watches, waiting->id, 0, on_watch_moved, waiting);
 }
 
-/* ---- CancelChallenge ---- */
+/* ---- ResendChallenge, CancelChallenge: read it, change it, read what it is then ---- */
 
-struct cancellation {
+struct change {
     struct rpc_call *call;
+    bool resend;
     struct store_call *read;
     struct challenge_op *op;
     char id[ID_SIZE];
 };
 
-static void cancellation_end(void *state)
+static void change_end(void *state)
 {
-    struct cancellation *cancellation = state;
-    store_cancel(cancellation->read);
-    challenge_op_cancel(cancellation->op);
-    free(cancellation);
+    struct change *change = state;
+    store_cancel(change->read);
+    challenge_op_cancel(change->op);
+    free(change);
 }
 
-static void on_cancelled_read(enum err e, const struct challenge_view *view, void *arg)
+/* The call is the caller's again. */
+static struct rpc_call *change_leave(struct change *change)
 {
-    struct cancellation *cancellation = arg;
-    struct rpc_call *call = cancellation->call;
+    struct rpc_call *call = change->call;
     rpc_on_end(call, NULL, NULL);
-    free(cancellation);
-    if (e != ERR_OK) {
-        fail_read(call, e);
-        return;
-    }
+    free(change);
+    return call;
+}
+
+static void reply_changed(struct rpc_call *call, bool resend, const struct challenge_view *view)
+{
     struct challenge_snapshot snapshot;
-    Nanopush__V1__CancelChallengeResponse response = NANOPUSH__V1__CANCEL_CHALLENGE_RESPONSE__INIT;
-    snapshot_challenge(view, &snapshot);
-    response.challenge = &snapshot.message;
-    rpc_reply(call, &response.base);
+    Nanopush__V1__ResendChallengeResponse resent = NANOPUSH__V1__RESEND_CHALLENGE_RESPONSE__INIT;
+    Nanopush__V1__CancelChallengeResponse cancelled = NANOPUSH__V1__CANCEL_CHALLENGE_RESPONSE__INIT;
+    enum err e = snapshot_challenge(rpc_domain(call)->secret, view, &snapshot);
+    resent.challenge = cancelled.challenge = &snapshot.message;
+    if (e != ERR_OK)
+        rpc_fail_store(call, e);
+    else
+        rpc_reply(call, resend ? &resent.base : &cancelled.base);
     snapshot_challenge_done(&snapshot);
+}
+
+static void on_changed_read(enum err e, const struct challenge_view *view, void *arg)
+{
+    struct change *change = arg;
+    bool resend = change->resend;
+    struct rpc_call *call = change_leave(change);
+    if (e != ERR_OK)
+        fail_read(call, e);
+    else
+        reply_changed(call, resend, view);
+}
+
+static void read_changed(struct change *change)
+{
+    change->op = NULL;
+    change->read =
+        store_challenge_get(rpc_domain(change->call)->store, change->id, false, on_changed_read, change);
 }
 
 static void on_cancelled(enum err e, void *arg)
 {
-    struct cancellation *cancellation = arg;
-    struct rpc_call *call = cancellation->call;
-    cancellation->op = NULL;
-    if (e != ERR_OK) {
-        rpc_on_end(call, NULL, NULL);
-        free(cancellation);
-        fail_read(call, e);
-        return;
-    }
-    cancellation->read = store_challenge_get(rpc_domain(call)->store, cancellation->id, false,
-                                             on_cancelled_read, cancellation);
+    if (e != ERR_OK)
+        fail_read(change_leave(arg), e);
+    else
+        read_changed(arg);
 }
 
-static void on_cancel_read(enum err e, const struct challenge_view *view, void *arg)
+static void on_resent(enum err e, int64_t until_unix_ms, void *arg)
 {
-    struct cancellation *cancellation = arg;
-    struct rpc_call *call = cancellation->call;
-    cancellation->read = NULL;
-    if (e != ERR_OK || !is_callers(call, view)) {
-        rpc_on_end(call, NULL, NULL);
-        free(cancellation);
-        fail_read(call, e);
+    int64_t left_s = (until_unix_ms - clock_unix_ms() + 999) / 1000;
+    if (e == ERR_OK)
+        read_changed(arg);
+    else if (e == ERR_BAD_STATE)
+        rpc_fail(change_leave(arg), RPC_FAILED_PRECONDITION, "the challenge is over; create another");
+    else if (e == ERR_LIMIT && until_unix_ms)
+        rpc_fail(change_leave(arg), RPC_RESOURCE_EXHAUSTED, "it was sent just now; again in %lld s",
+                 (long long)(left_s > 0 ? left_s : 1));
+    else if (e == ERR_LIMIT)
+        rpc_fail(change_leave(arg), RPC_RESOURCE_EXHAUSTED, "it was sent as often as may be");
+    else
+        fail_read(change_leave(arg), e);
+}
+
+static void on_change_read(enum err e, const struct challenge_view *view, void *arg)
+{
+    struct change *change = arg;
+    struct domain *domain = rpc_domain(change->call);
+    change->read = NULL;
+    if (e != ERR_OK || !is_callers(change->call, view))
+        fail_read(change_leave(change), e);
+    else if (change->resend)
+        change->op = challenge_resend(domain, view, on_resent, change);
+    else
+        change->op = challenge_cancel(domain, view, on_cancelled, change);
+}
+
+static void begin_change(struct rpc_call *call, const char *id, bool resend)
+{
+    if (!id_valid(bytes_of(id))) {
+        fail_not_found(call);
         return;
     }
-    cancellation->op = challenge_cancel(rpc_domain(call), view, on_cancelled, cancellation);
+    struct change *change = mem_new(sizeof *change);
+    change->call = call;
+    change->resend = resend;
+    memcpy(change->id, id, ID_SIZE);
+    rpc_on_end(call, change_end, change);
+    change->read = store_challenge_get(rpc_domain(call)->store, change->id, false, on_change_read, change);
+}
+
+static void resend_challenge(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    begin_change(call, ((const Nanopush__V1__ResendChallengeRequest *)message)->id, true);
 }
 
 static void cancel_challenge(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const Nanopush__V1__CancelChallengeRequest *request =
-        (const Nanopush__V1__CancelChallengeRequest *)message;
-    if (!id_valid(bytes_of(request->id))) {
-        fail_not_found(call);
-        return;
-    }
-    struct cancellation *cancellation = mem_new(sizeof *cancellation);
-    cancellation->call = call;
-    memcpy(cancellation->id, request->id, ID_SIZE);
-    rpc_on_end(call, cancellation_end, cancellation);
-    cancellation->read =
-        store_challenge_get(rpc_domain(call)->store, cancellation->id, false, on_cancel_read, cancellation);
+    begin_change(call, ((const Nanopush__V1__CancelChallengeRequest *)message)->id, false);
 }
 
 #define SCOPE NANOPUSH__V1__SCOPE__SCOPE_CHALLENGE
 
 const struct rpc_method challenge_service[] = {
     RPC_METHOD(ChallengeService, CreateChallenge, create_challenge_request, false, SCOPE, create_challenge),
-    RPC_METHOD(ChallengeService, GetChallenge, get_challenge_request, false, SCOPE, get_challenge),
+    RPC_SAFE_METHOD(ChallengeService, GetChallenge, get_challenge_request, SCOPE, get_challenge),
     RPC_METHOD(ChallengeService, WatchChallenge, watch_challenge_request, true, SCOPE, watch_one),
-    RPC_METHOD(ChallengeService, ResendChallenge, resend_challenge_request, false, SCOPE, NULL),
+    RPC_METHOD(ChallengeService, ResendChallenge, resend_challenge_request, false, SCOPE, resend_challenge),
     RPC_METHOD(ChallengeService, CancelChallenge, cancel_challenge_request, false, SCOPE, cancel_challenge),
     {0},
 };

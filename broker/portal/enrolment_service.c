@@ -107,9 +107,6 @@ static void on_created(enum err e, const struct enrolment_created *created, void
     rpc_on_end(call, NULL, NULL);
     if (e == ERR_OK)
         reply_created(call, creation->user, created);
-    else if (e == ERR_EXISTS)
-        rpc_fail(call, RPC_FAILED_PRECONDITION,
-                 "the user has a phone; a credential with scope admin may enrol another");
     else
         rpc_fail_store(call, e);
     creation_free(creation);
@@ -135,7 +132,15 @@ static void create_enrolment(struct rpc_call *call, const ProtobufCMessage *mess
         rpc_fail(call, RPC_INVALID_ARGUMENT, "life: must be 60s to 600s");
         return;
     }
+    if (request->confirmation < 0 || request->confirmation > NANOPUSH__V1__CONFIRMATION__CONFIRMATION_CODE ||
+        request->platform < 0 || request->platform > NANOPUSH__V1__PLATFORM__PLATFORM_OTHER) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "confirmation or platform: not one that is known");
+        return;
+    }
     const struct enrolment_request asked = {
+        .confirm = request->confirmation == NANOPUSH__V1__CONFIRMATION__CONFIRMATION_CODE,
+        .platform = (uint32_t)request->platform,
+        .portal_name = portal->name,
         .organisation = portal->organisation,
         .organisation_name = portal->organisation_name,
         .portal = portal->id,
@@ -211,7 +216,7 @@ static void on_moved(enum err e, const struct enrolment_view *view, void *arg)
     struct rpc_call *call = waiting->call;
     struct enrolment_snapshot snapshot;
     Nanopush__V1__WatchEnrolmentResponse response = NANOPUSH__V1__WATCH_ENROLMENT_RESPONSE__INIT;
-    bool over = e != ERR_OK || (view->state != ENROLMENT_WAITING && view->state != ENROLMENT_TO_CONFIRM);
+    bool over = e != ERR_OK || !enrolment_state_open(view->state);
     if (over)
         waiting->watch = NULL; /* by itself */
     if (e == ERR_OK && !is_callers(call, view))
@@ -243,93 +248,121 @@ static void watch_enrolment_call(struct rpc_call *call, const ProtobufCMessage *
     waiting->watch = watch_enrolment(rpc_domain(call)->watches, request->id, on_moved, waiting);
 }
 
-/* ---- CancelEnrolment ---- */
+/* ---- ConfirmEnrolment, CancelEnrolment: read it, change it, read what it is then ---- */
 
-struct cancellation {
+struct change {
     struct rpc_call *call;
+    bool confirm;
+    char code[ENROLMENT_CODE_DIGITS + 1];
     struct store_call *read;
     struct enrolment_op *op;
     char id[ID_SIZE];
 };
 
-static void cancellation_end(void *state)
+static void change_end(void *state)
 {
-    struct cancellation *cancellation = state;
-    store_cancel(cancellation->read);
-    enrolment_op_cancel(cancellation->op);
-    free(cancellation);
+    struct change *change = state;
+    store_cancel(change->read);
+    enrolment_op_cancel(change->op);
+    free(change);
 }
 
-static void cancellation_fail(struct cancellation *cancellation, enum err e)
+/* The call is the caller's again. */
+static struct rpc_call *change_leave(struct change *change)
 {
-    struct rpc_call *call = cancellation->call;
+    struct rpc_call *call = change->call;
     rpc_on_end(call, NULL, NULL);
-    free(cancellation);
-    fail_read(call, e);
+    free(change);
+    return call;
 }
 
-static void on_cancelled_read(enum err e, const struct enrolment_view *view, void *arg)
+static void on_changed_read(enum err e, const struct enrolment_view *view, void *arg)
 {
-    struct cancellation *cancellation = arg;
-    struct rpc_call *call = cancellation->call;
+    struct change *change = arg;
+    bool confirm = change->confirm;
+    struct rpc_call *call = change_leave(change);
     struct enrolment_snapshot snapshot;
-    Nanopush__V1__CancelEnrolmentResponse response = NANOPUSH__V1__CANCEL_ENROLMENT_RESPONSE__INIT;
+    Nanopush__V1__ConfirmEnrolmentResponse confirmed = NANOPUSH__V1__CONFIRM_ENROLMENT_RESPONSE__INIT;
+    Nanopush__V1__CancelEnrolmentResponse cancelled = NANOPUSH__V1__CANCEL_ENROLMENT_RESPONSE__INIT;
     if (e == ERR_OK)
         e = snapshot_enrolment(view, &snapshot);
     if (e != ERR_OK) {
-        cancellation_fail(cancellation, e);
+        fail_read(call, e);
         return;
     }
-    rpc_on_end(call, NULL, NULL);
-    free(cancellation);
-    response.enrolment = &snapshot.message;
-    rpc_reply(call, &response.base);
+    confirmed.enrolment = cancelled.enrolment = &snapshot.message;
+    rpc_reply(call, confirm ? &confirmed.base : &cancelled.base);
 }
 
-static void on_cancelled(enum err e, void *arg)
+static void on_changed(enum err e, void *arg)
 {
-    struct cancellation *cancellation = arg;
-    cancellation->op = NULL;
-    if (e != ERR_OK)
-        cancellation_fail(cancellation, e);
+    struct change *change = arg;
+    change->op = NULL;
+    if (e == ERR_BAD_STATE)
+        rpc_fail(change_leave(change), RPC_FAILED_PRECONDITION, "the enrolment does not wait for a code");
+    else if (e != ERR_OK)
+        fail_read(change_leave(change), e);
     else
-        cancellation->read = store_enrolment_get(rpc_domain(cancellation->call)->store, cancellation->id,
-                                                 false, on_cancelled_read, cancellation);
+        change->read =
+            store_enrolment_get(rpc_domain(change->call)->store, change->id, false, on_changed_read, change);
 }
 
-static void on_cancel_read(enum err e, const struct enrolment_view *view, void *arg)
+static void on_change_read(enum err e, const struct enrolment_view *view, void *arg)
 {
-    struct cancellation *cancellation = arg;
-    cancellation->read = NULL;
-    if (e != ERR_OK || !is_callers(cancellation->call, view))
-        cancellation_fail(cancellation, e);
+    struct change *change = arg;
+    struct domain *domain = rpc_domain(change->call);
+    change->read = NULL;
+    if (e != ERR_OK || !is_callers(change->call, view))
+        fail_read(change_leave(change), e);
+    else if (change->confirm)
+        change->op = enrolment_confirm(domain, view, change->code, on_changed, change);
     else
-        cancellation->op = enrolment_cancel(rpc_domain(cancellation->call), view, on_cancelled, cancellation);
+        change->op = enrolment_cancel(domain, view, on_changed, change);
+}
+
+/* @p code NULL: cancel. */
+static void begin_change(struct rpc_call *call, const char *id, const char *code)
+{
+    if (!id_valid(bytes_of(id))) {
+        fail_not_found(call);
+        return;
+    }
+    if (code &&
+        (strlen(code) != ENROLMENT_CODE_DIGITS ||
+         strspn(code, "0123456789") != ENROLMENT_CODE_DIGITS)) { /* not a try: a typing error costs nothing */
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "code: must be %d digits", ENROLMENT_CODE_DIGITS);
+        return;
+    }
+    struct change *change = mem_new(sizeof *change);
+    change->call = call;
+    change->confirm = code != NULL;
+    if (code)
+        memcpy(change->code, code, sizeof change->code);
+    memcpy(change->id, id, ID_SIZE);
+    rpc_on_end(call, change_end, change);
+    change->read = store_enrolment_get(rpc_domain(call)->store, change->id, false, on_change_read, change);
+}
+
+static void confirm_enrolment(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__ConfirmEnrolmentRequest *request =
+        (const Nanopush__V1__ConfirmEnrolmentRequest *)message;
+    begin_change(call, request->id, request->code);
 }
 
 static void cancel_enrolment(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const Nanopush__V1__CancelEnrolmentRequest *request =
-        (const Nanopush__V1__CancelEnrolmentRequest *)message;
-    if (!id_valid(bytes_of(request->id))) {
-        fail_not_found(call);
-        return;
-    }
-    struct cancellation *cancellation = mem_new(sizeof *cancellation);
-    cancellation->call = call;
-    memcpy(cancellation->id, request->id, ID_SIZE);
-    rpc_on_end(call, cancellation_end, cancellation);
-    cancellation->read =
-        store_enrolment_get(rpc_domain(call)->store, cancellation->id, false, on_cancel_read, cancellation);
+    begin_change(call, ((const Nanopush__V1__CancelEnrolmentRequest *)message)->id, NULL);
 }
 
 #define SCOPE NANOPUSH__V1__SCOPE__SCOPE_ENROL
 
 const struct rpc_method enrolment_service[] = {
     RPC_METHOD(EnrolmentService, CreateEnrolment, create_enrolment_request, false, SCOPE, create_enrolment),
-    RPC_METHOD(EnrolmentService, GetEnrolment, get_enrolment_request, false, SCOPE, get_enrolment),
+    RPC_SAFE_METHOD(EnrolmentService, GetEnrolment, get_enrolment_request, SCOPE, get_enrolment),
     RPC_METHOD(EnrolmentService, WatchEnrolment, watch_enrolment_request, true, SCOPE, watch_enrolment_call),
-    RPC_METHOD(EnrolmentService, ConfirmEnrolment, confirm_enrolment_request, false, SCOPE, NULL),
+    RPC_METHOD(EnrolmentService, ConfirmEnrolment, confirm_enrolment_request, false, SCOPE,
+               confirm_enrolment),
     RPC_METHOD(EnrolmentService, CancelEnrolment, cancel_enrolment_request, false, SCOPE, cancel_enrolment),
     {0},
 };

@@ -69,7 +69,8 @@ void rpc_fail_store(struct rpc_call *call, enum err e)
     case ERR_UNAVAILABLE:
     case ERR_TIMEOUT:
         rpc_fail(call, RPC_UNAVAILABLE,
-                 "the broker cannot reach its store; nothing was done that is not known; try again");
+                 "the broker cannot reach its store; it may or may not have been done: repeat it with the "
+                 "same idempotency key");
         return;
     case ERR_BAD_SIGNATURE:
     case ERR_MALFORMED:

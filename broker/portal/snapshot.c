@@ -45,7 +45,8 @@ static void add_devices(const struct challenge_view *view, struct challenge_snap
     }
 }
 
-void snapshot_challenge(const struct challenge_view *view, struct challenge_snapshot *ret)
+enum err snapshot_challenge(const struct secret *secret, const struct challenge_view *view,
+                            struct challenge_snapshot *ret)
 {
     const Record__Challenge *record = view->record;
     Nanopush__V1__Challenge *c = &ret->message;
@@ -65,9 +66,13 @@ void snapshot_challenge(const struct challenge_view *view, struct challenge_snap
         nanopush__v1__answer__init(&ret->answer);
         ret->answer.device_id = view->settlement->device_id;
         ret->answer.jws = view->settlement->jws;
+        ret->answer.user_verified = view->settlement->user_verified;
         c->answer = &ret->answer;
     }
     add_devices(view, ret);
+    c->attempt = view->attempt;
+    c->number = ret->number;
+    return number_to_show(secret, record->id, (int)record->mode, ret->number);
 }
 
 void snapshot_challenge_done(struct challenge_snapshot *snapshot)

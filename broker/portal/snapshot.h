@@ -4,6 +4,7 @@
 #ifndef NANOPUSH_PORTAL_SNAPSHOT_H
 #define NANOPUSH_PORTAL_SNAPSHOT_H
 
+#include "domain/number.h"
 #include "nanopush/v1/challenge.pb-c.h"
 #include "nanopush/v1/enrolment.pb-c.h"
 #include "nanopush/v1/user.pb-c.h"
@@ -17,10 +18,13 @@ struct challenge_snapshot {
     Nanopush__V1__Challenge message;
     Google__Protobuf__Timestamp created, expires, settled;
     Nanopush__V1__Answer answer;
+    char number[NUMBER_SIZE];
     struct device_row *rows;
 };
 
-void snapshot_challenge(const struct challenge_view *view, struct challenge_snapshot *ret);
+/** @return ERR_OK; ERR_CRYPTO. In either case ended with snapshot_challenge_done(). */
+MUST_CHECK enum err snapshot_challenge(const struct secret *secret, const struct challenge_view *view,
+                                       struct challenge_snapshot *ret);
 void snapshot_challenge_done(struct challenge_snapshot *snapshot);
 
 /** Likewise an Enrolment. */
