@@ -18,6 +18,14 @@ static enum err fail(struct buf *why, enum err e, const char *path, const char *
     return buf_printf(why, "%s: %s", path, text) == ERR_OK ? e : ERR_NOMEM;
 }
 
+/* Whoever can write here can plant a secret or a Redis of his own. */
+static bool is_ours(int dir_fd, const char *name)
+{
+    struct stat st;
+    int found = name ? fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) : fstat(dir_fd, &st);
+    return found == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
+}
+
 enum err datadir_open(const char *path, struct datadir *ret, struct buf *why)
 {
     struct datadir dir = {.path = path, .fd = -1, .lock_fd = -1};
@@ -28,7 +36,11 @@ enum err datadir_open(const char *path, struct datadir *ret, struct buf *why)
     dir.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir.fd < 0)
         return fail(why, ERR_IO, path, strerror(errno));
-    dir.lock_fd = openat(dir.fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (!is_ours(dir.fd, NULL)) {
+        datadir_close(&dir);
+        return fail(why, ERR_DENIED, path, "must belong to this user and be writable by nobody else");
+    }
+    dir.lock_fd = openat(dir.fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (dir.lock_fd >= 0 && flock(dir.lock_fd, LOCK_EX | LOCK_NB) == 0) {
         *ret = dir;
         return ERR_OK;
@@ -87,6 +99,9 @@ enum err datadir_prepare(const struct datadir *dir, const char *const *names, si
         return fail(why, e, path, err_text(e));
     if (mkdirat(dir->fd, "redis", 0700) < 0 && errno != EEXIST)
         return fail(why, ERR_IO, dir->path, strerror(errno));
+    if (!is_ours(dir->fd, "redis"))
+        return fail(why, ERR_DENIED, dir->path,
+                    "redis/ in it must belong to this user and be writable by nobody else");
     e = prepare_certificate(dir, names, name_count);
     if (e != ERR_OK)
         return fail(why, e, dir->path,
@@ -101,7 +116,7 @@ enum err datadir_write_ports(const struct datadir *dir, const char *device, cons
 {
     char text[4 * ADDRESS_TEXT_SIZE];
     int len = snprintf(text, sizeof text, "device=%s\nportal=%s\nstats=%s\n", device, portal, stats);
-    int fd = openat(dir->fd, "ports.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = openat(dir->fd, "ports.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
         return ERR_IO;
     bool written = write(fd, text, (size_t)len) == len;

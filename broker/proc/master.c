@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,15 +24,19 @@
 #include "proc/worker.h"
 
 #define LISTEN_BACKLOG 4096
+#define DEVICE_RECORD_BYTES                                                                                  \
+    128                   /* records are padded to a multiple: their length tells little (RFC 8446, 5.4) */
 #define TICK_MS        50 /* while something is awaited: readiness, a restart, an end */
 #define RESTART_MIN_MS 100
 #define RESTART_MAX_MS 10000
+#define LIVED_MS       10000 /* a child that dies sooner is started anew with backoff, ready or not */
 #define READY_WAIT_MS  10000 /* then the ports file is written all the same */
 #define DRAIN_GRACE_MS 5000  /* beyond the option drain_s, then children are killed */
 
 struct child {
     int pid; /* 0: not running */
     unsigned slot;
+    int64_t started_mono_ms;
     int64_t restart_mono_ms; /* when it is to run again; 0: not waiting for that */
     unsigned backoff_ms;
 };
@@ -127,6 +132,8 @@ static enum err load_keys(struct master *master)
     secret_forget_root(setup->secret);
     TRY(authority_spki_sha256(ca, setup->trust_anchor));
     TRY(tls_server_new(chain, key, device_protocols, 1, true, &setup->device_tls, &master->why));
+    if (SSL_CTX_set_block_padding(setup->device_tls, DEVICE_RECORD_BYTES) != 1)
+        return ERR_CRYPTO;
     return tls_server_new(chain, key, portal_protocols, 2, false, &setup->portal_tls, &master->why);
 }
 
@@ -173,10 +180,19 @@ static unsigned worker_count(const struct config *config)
     return config->workers ? (unsigned)config->workers : cores > 0 && cores < 64 ? (unsigned)cores : 1;
 }
 
+/* Keys are in this memory: nothing of it goes to a file. (PR_SET_DUMPABLE would close /proc/self/fd to us.) */
+static void forbid_dumps(void)
+{
+    const struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) < 0)
+        LOG(WARN, PROC, "dumps-not-forbidden", "error=%s", LOG_STR(strerror(errno)));
+}
+
 static enum err prepare(struct master *master)
 {
     const struct config *config = master->config;
     struct child_setup *setup = &master->setup;
+    forbid_dumps();
     TRY(watch_signals(master));
     TRY(datadir_open(config->data_dir, &master->dir, &master->why));
     datadir_remove(&master->dir, "ports");
@@ -226,20 +242,21 @@ static void start_child(struct master *master, struct child *child)
         return;
     }
     child->pid = pid;
+    child->started_mono_ms = clock_mono_ms();
     metrics_slot_started(master->setup.page, child->slot, pid, clock_unix_ms());
 }
 
 static void on_child_died(struct master *master, struct child *child, int status)
 {
-    bool was_ready = metrics_slot_health(master->setup.page, child->slot).ready;
+    bool lived = clock_mono_ms() - child->started_mono_ms >= LIVED_MS;
     bool wanted = master->state < MASTER_DRAINING;
     child->pid = 0;
     metrics_slot_set_ready(master->setup.page, child->slot, false, clock_unix_ms());
     metrics_reset_gauges(master->setup.page, child->slot);
     if (!wanted)
         return;
-    if (was_ready)
-        child->backoff_ms = 0;
+    if (lived)
+        child->backoff_ms = 0; /* at once: it served for a while */
     else
         child->backoff_ms = child->backoff_ms ? child->backoff_ms * 2 : RESTART_MIN_MS;
     if (child->backoff_ms > RESTART_MAX_MS)
@@ -318,8 +335,8 @@ static void tick(struct master *master)
         buf_done(&master->why);
         if (redis_child_start(&master->redis, &master->why) != ERR_OK) {
             LOG(ERROR, PROC, "redis-not-started", "why=%s", LOG_BYTES(buf_view(&master->why)));
-            redis_child_reap(&master->redis);
-            master->redis_restart_mono_ms = now_mono_ms + 1000;
+            master->redis_restart_mono_ms =
+                clock_mono_ms() + RESTART_MIN_MS; /* one that ended is reaped meanwhile */
         }
     }
     if (master->state == MASTER_STARTING && (all_ready(master) || in_state_ms > READY_WAIT_MS)) {

@@ -4,7 +4,7 @@
  *
  *     start: directory, secret, CA -> sockets -> Redis -> ops, workers -> ports file
  *     SIGTERM, SIGINT: workers drain -> ops ends -> Redis ends -> exit; a second one cuts the drain short
- *     a child that dies is started anew, at once, or with backoff if it died before it was ready
+ *     a child that dies is started anew, at once, or with backoff if it did not live for a while
  */
 #ifndef NANOPUSH_PROC_MASTER_H
 #define NANOPUSH_PROC_MASTER_H

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "core/log.h"
 #include "domain/registry.h"
+#include "domain/router.h"
 #include "net/listener.h"
 #include "ops/admin.h"
 #include "ops/stats.h"
@@ -17,7 +18,7 @@ static const struct rpc_service admin_services[] = {{admin_service}, {user_servi
 struct ops {
     const struct child_setup *setup;
     struct loop *loop;
-    struct domain domain; /* store, secret and registry only: nothing is pushed or waited for here */
+    struct domain domain; /* without watches: nobody waits here */
     struct stats_port *stats;
     struct rpc_server *admin;
     struct listener *admin_listener;
@@ -54,6 +55,16 @@ static void on_probe_due(void *arg)
 {
     struct ops *ops = arg;
     store_ping(ops->domain.store, on_pong, ops);
+}
+
+/* No device and no waiter hangs here: the router only ever sends hints. */
+static const struct router_sinks no_sinks = {0};
+
+static void on_admin_closed(void *arg)
+{
+    struct ops *ops = arg;
+    if (ops->admin_listener)
+        listener_release(ops->admin_listener);
 }
 
 static void on_admin(int fd, const struct address *peer, void *arg)
@@ -94,10 +105,11 @@ static enum err start(struct ops *ops)
     domain->loop = ops->loop;
     domain->secret = setup->secret;
     TRY(store_open(ops->loop, setup->secret, &store, NULL, NULL, &domain->store));
+    domain->router = router_new(ops->loop, domain->store, &no_sinks, ops);
     domain->registry = registry_new(domain);
     ops->stats = stats_port_new(ops->loop, setup->stats_fd, setup->page, setup->worker_count, redis_up, ops);
     ops->admin = rpc_server_new(&rpc, admin_services, sizeof admin_services / sizeof *admin_services, domain,
-                                NULL, NULL, NULL);
+                                NULL, on_admin_closed, ops);
     ops->admin_listener = listener_new(ops->loop, setup->admin_fd, &accepting, &admin_handlers, ops);
     if (!ops->stats || !ops->admin || !ops->admin_listener)
         return ERR_NOMEM;
@@ -115,6 +127,8 @@ static void stop(struct ops *ops)
     child_end_done(&ops->end);
     timer_cancel(&ops->log_flush);
     listener_free(ops->admin_listener);
+    ops->admin_listener = NULL;
+    router_close(ops->domain.router);
     stats_port_stop(ops->stats);
     store_close(ops->domain.store);
     timer_cancel(&ops->probe);
@@ -122,6 +136,7 @@ static void stop(struct ops *ops)
     timer_start(&ops->last_turns, LAST_TURNS_MS);
     loop_run(ops->loop);
     registry_free(ops->domain.registry);
+    router_free(ops->domain.router);
     stats_port_free(ops->stats);
     rpc_server_free(ops->admin);
     loop_free(ops->loop);

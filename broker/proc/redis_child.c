@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,6 +87,7 @@ static void run_program(const struct datadir *dir, const char *program)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(077);
     setpgid(0, 0); /* a terminal's interrupt is the master's to handle */
     int null = open("/dev/null", O_RDWR);
     if (fchdir(dir->fd) == 0 && chdir("redis") == 0 && null >= 0 && dup2(null, 0) == 0 && dup2(null, 1) == 1)
@@ -100,10 +102,32 @@ static enum err adopt(struct redis_child *redis, int pid)
     return redis->pidfd < 0 ? ERR_IO : ERR_OK;
 }
 
+/* Wait until the process answers. One that is alive and does not yet (LOADING a large file) is left alone. */
+static enum err wait_for_answer(struct redis_child *redis, struct buf *why)
+{
+    int64_t until_mono_ms = clock_mono_ms() + REDIS_START_MS;
+    struct pollfd ended = {.fd = redis->pidfd, .events = POLLIN};
+    while (ping(redis->dir) != redis->pid) {
+        if (poll(&ended, 1, POLL_MS) == 1)
+            return buf_printf(why, "redis-server ended at once; see %s/redis/redis.log", redis->dir->path) ==
+                           ERR_OK
+                       ? ERR_IO
+                       : ERR_NOMEM;
+        if (clock_mono_ms() > until_mono_ms)
+            return buf_printf(why, "redis-server does not answer yet; see %s/redis/redis.log",
+                              redis->dir->path) == ERR_OK
+                       ? ERR_TIMEOUT
+                       : ERR_NOMEM;
+    }
+    return ERR_OK;
+}
+
 enum err redis_child_start(struct redis_child *redis, struct buf *why)
 {
     char program[DATADIR_PATH_SIZE];
-    int left_over = ping(redis->dir);
+    int left_over = redis->pidfd < 0 ? ping(redis->dir) : 0;
+    if (redis->pidfd >= 0)
+        return wait_for_answer(redis, why);
     if (left_over) {
         LOG(INFO, PROC, "redis-taken-over", "pid=%d", left_over);
         return adopt(redis, left_over);
@@ -121,17 +145,8 @@ enum err redis_child_start(struct redis_child *redis, struct buf *why)
         return buf_printf(why, "redis-server could not be started: %s", strerror(errno)) == ERR_OK
                    ? ERR_IO
                    : ERR_NOMEM;
-    int64_t until_mono_ms = clock_mono_ms() + REDIS_START_MS;
-    struct pollfd ended = {.fd = redis->pidfd, .events = POLLIN};
-    while (ping(redis->dir) != pid) {
-        if (clock_mono_ms() > until_mono_ms || poll(&ended, 1, POLL_MS) == 1)
-            return buf_printf(why, "redis-server does not answer; see %s/redis/redis.log",
-                              redis->dir->path) == ERR_OK
-                       ? ERR_TIMEOUT
-                       : ERR_NOMEM;
-    }
     LOG(INFO, PROC, "redis-started", "pid=%d", pid);
-    return ERR_OK;
+    return wait_for_answer(redis, why);
 }
 
 void redis_child_reap(struct redis_child *redis)

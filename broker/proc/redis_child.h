@@ -15,7 +15,8 @@ struct redis_child {
 };
 
 /**
- * Take over, or start, and wait until it answers PING.
+ * Take over, or start, and wait until it answers PING. Called again while its process lives, it only waits again: a
+ * second one on the same files would lose what the first one writes.
  * @param why  gets a line for the operator on error.
  * @return ERR_OK; ERR_NOT_FOUND: no program; ERR_TIMEOUT: it did not answer in REDIS_START_MS; ERR_IO, ERR_NOMEM.
  */

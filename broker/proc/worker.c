@@ -71,7 +71,15 @@ static void on_inbox(void *arg)
     watches_renew(worker->domain.watches);
 }
 
-static const struct store_events store_events = {.on_hint = on_hint, .on_inbox = on_inbox};
+static void on_store_up(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->domain.watches) /* not at the very first time */
+        watches_renew(worker->domain.watches);
+}
+
+static const struct store_events store_events = {
+    .on_hint = on_hint, .on_up = on_store_up, .on_inbox = on_inbox};
 
 /* ---- connections ---- */
 
@@ -179,7 +187,7 @@ static enum err start(struct worker *worker)
     domain->secret = setup->secret;
     domain->devices_max = (unsigned)config->devices_per_user_max;
     TRY(store_open(worker->loop, setup->secret, &store, &store_events, worker, &domain->store));
-    domain->router = router_new(domain->store, &sinks, worker);
+    domain->router = router_new(worker->loop, domain->store, &sinks, worker);
     domain->watches = watches_new(domain);
     domain->registry = registry_new(domain);
 
@@ -216,6 +224,7 @@ static void stop(struct worker *worker)
     timer_cancel(&worker->log_flush);
     timer_cancel(&worker->drain);
     watches_free(domain->watches);
+    router_close(domain->router);
     store_close(domain->store);
     timer_init(&worker->drain, worker->loop, on_last_turns, worker);
     timer_start(&worker->drain, LAST_TURNS_MS);
