@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/follow_challenge.h"
 #include "cli/pins.h"
 #include "cli/say.h"
 #include "cli/session.h"
-#include "cli/watch_challenge.h"
 #include "cli/words.h"
 #include "crypto/digest.h"
 #include "wire/json.h"
@@ -162,7 +162,7 @@ static enum exit_status on_created(struct session *session, const ProtobufCMessa
                                 .asked = &asking->request,
                                 .number = response->number,
                                 .pins_path = pins_path};
-    return watch_challenge(session, &question);
+    return follow_challenge(session, &question);
 }
 
 static enum exit_status create(struct session *session, struct asking *asking)
@@ -237,7 +237,7 @@ enum exit_status command_challenge_watch(const struct args *args)
     else
         status = session_open_portal(args, &session);
     if (status == EXIT_STATUS_OK) {
-        status = watch_challenge(&session, &question);
+        status = follow_challenge(&session, &question);
         session_close(&session);
     }
     arena_done(&arena);

@@ -1,93 +1,23 @@
 #include "cli/rotation_check.h"
 
-#include <jansson.h>
 #include <string.h>
 
-#include "cli/p256_recover.h"
-#include "crypto/digest.h"
+#include "crypto/act.h"
 #include "crypto/jws.h"
 
-#define CLAIMS 8 /* v, iss, org, sub, gen, tp1, tp2, iat */
-
-/** How far the chain was followed: the keys that the last rotation named. */
+/** How far the chain was followed. */
 struct chain {
-    const struct pinned_device *pinned;
+    struct pinned_device
+        at; /* what the last rotation named; its possession_key is the pinned one to the end */
     const char *user;
     uint32_t generation; /* 0: none was followed yet */
-    char possession[P256_THUMBPRINT_SIZE], user_verification[P256_THUMBPRINT_SIZE];
 };
 
-static bool claim_is(const json_t *claims, const char *name, const char *expected)
+static bool is_next(const struct act *act, const struct chain *chain)
 {
-    const char *text = json_string_value(json_object_get(claims, name));
-    return text && strcmp(text, expected) == 0;
-}
-
-static bool take_thumbprint(const json_t *claims, const char *name, char out[P256_THUMBPRINT_SIZE])
-{
-    const char *text = json_string_value(json_object_get(claims, name));
-    uint8_t digest[SHA256_BYTES];
-    size_t len;
-    if (!text || base64url_decode(bytes_of(text), digest, sizeof digest, &len) != ERR_OK ||
-        len != sizeof digest)
-        return false;
-    memcpy(out, text, P256_THUMBPRINT_SIZE);
-    return true;
-}
-
-/* Moves the chain on. */
-static enum err take_claims(const json_t *claims, struct chain *chain)
-{
-    struct chain next = *chain;
-    const json_t *version = json_object_get(claims, "v");
-    const json_t *generation = json_object_get(claims, "gen"), *issued = json_object_get(claims, "iat");
-    bool ours = claim_is(claims, "iss", chain->pinned->device_id) &&
-                claim_is(claims, "org", chain->pinned->org) && claim_is(claims, "sub", chain->user);
-    bool whole = json_object_size(claims) == CLAIMS && json_is_integer(version) &&
-                 json_integer_value(version) == 1 && json_is_integer(generation) &&
-                 json_integer_value(generation) > 1 && json_integer_value(generation) <= UINT32_MAX &&
-                 json_is_integer(issued) && json_integer_value(issued) >= 0;
-    if (!ours || !whole || !take_thumbprint(claims, "tp1", next.possession) ||
-        !take_thumbprint(claims, "tp2", next.user_verification) ||
-        strcmp(next.possession, next.user_verification) == 0)
-        return ERR_INVALID;
-    next.generation = (uint32_t)json_integer_value(generation);
-    if (chain->generation && next.generation != chain->generation + 1)
-        return ERR_INVALID;
-    *chain = next;
-    return ERR_OK;
-}
-
-static enum err follow_one(const struct jws *jws, struct chain *chain)
-{
-    uint8_t key[P256_PUBLIC_BYTES];
-    struct bytes payload = buf_view(&jws->payload);
-    if (strcmp(jws->typ, JWS_TYP_ROTATION) != 0)
-        return ERR_INVALID;
-    if (strcmp(jws->kid, chain->user_verification) != 0)
-        return ERR_BAD_SIGNATURE;
-    TRY(p256_recover(chain->user_verification, jws->signing_input, jws->signature, key));
-    TRY(jws_verify(jws, key));
-    json_t *claims = json_loadb((const char *)payload.p, payload.len, JSON_REJECT_DUPLICATES, NULL);
-    enum err e = take_claims(claims, chain);
-    json_decref(claims);
-    return e;
-}
-
-static enum err follow_all(const Nanopush__V1__Device *device, struct chain *chain)
-{
-    if (device->n_rotations > ROTATIONS_MAX)
-        return ERR_LIMIT;
-    for (size_t i = 0; i < device->n_rotations; i++) {
-        struct jws jws;
-        TRY(jws_parse(bytes_of(device->rotations[i]), ROTATION_JWS_MAX_BYTES, &jws));
-        bool before_ours = !chain->generation && strcmp(jws.kid, chain->user_verification) != 0;
-        enum err e = before_ours ? ERR_OK : follow_one(&jws, chain);
-        jws_done(&jws);
-        if (e != ERR_OK)
-            return e;
-    }
-    return chain->generation ? ERR_OK : ERR_NOT_FOUND;
+    return strcmp(act->iss, chain->at.device_id) == 0 && strcmp(act->org, chain->at.org) == 0 &&
+           strcmp(act->sub, chain->user) == 0 && strcmp(act->tp1, act->tp2) != 0 && act->gen > 1 &&
+           (chain->generation == 0 || act->gen == chain->generation + 1);
 }
 
 static enum err take_key(const ProtobufCBinaryData *shown, const char *thumbprint,
@@ -102,17 +32,49 @@ static enum err take_key(const ProtobufCBinaryData *shown, const char *thumbprin
     return ERR_OK;
 }
 
+static enum err follow_one(const struct jws *jws, const ProtobufCBinaryData *next_key, struct chain *chain)
+{
+    struct act act;
+    if (strcmp(jws->typ, JWS_TYP_ROTATION) != 0)
+        return ERR_INVALID;
+    if (strcmp(jws->kid, chain->at.user_verification) != 0)
+        return ERR_BAD_SIGNATURE;
+    TRY(jws_verify(jws, chain->at.user_verification_key));
+    TRY(act_parse(buf_view(&jws->payload), true, &act));
+    if (!is_next(&act, chain))
+        return ERR_INVALID;
+    TRY(take_key(next_key, act.tp2, chain->at.user_verification_key));
+    memcpy(chain->at.possession, act.tp1, sizeof act.tp1);
+    memcpy(chain->at.user_verification, act.tp2, sizeof act.tp2);
+    chain->generation = act.gen;
+    return ERR_OK;
+}
+
+static enum err follow_all(const Nanopush__V1__Device *device, struct chain *chain)
+{
+    if (device->n_rotations > ROTATIONS_MAX)
+        return ERR_LIMIT;
+    for (size_t i = 0; i < device->n_rotations; i++) {
+        const Nanopush__V1__Rotation *rotation = device->rotations[i];
+        struct jws jws;
+        TRY(jws_parse(bytes_of(rotation->jws), ROTATION_JWS_MAX_BYTES, &jws));
+        bool before_ours = !chain->generation && strcmp(jws.kid, chain->at.user_verification) != 0;
+        enum err e = before_ours ? ERR_OK : follow_one(&jws, &rotation->user_verification_key, chain);
+        jws_done(&jws);
+        if (e != ERR_OK)
+            return e;
+    }
+    return chain->generation ? ERR_OK : ERR_NOT_FOUND;
+}
+
 enum err rotation_check(const struct pinned_device *pinned, const char *user,
                         const Nanopush__V1__Device *device, struct pinned_device *ret)
 {
-    struct chain chain = {.pinned = pinned, .user = user};
-    struct pinned_device moved = {.device_id = pinned->device_id, .org = pinned->org};
-    memcpy(chain.user_verification, pinned->user_verification, sizeof chain.user_verification);
+    struct chain chain = {.at = *pinned, .user = user};
+    struct pinned_device *last = &chain.at;
     TRY(follow_all(device, &chain));
-    TRY(take_key(&device->possession_key, chain.possession, moved.possession_key));
-    TRY(take_key(&device->user_verification_key, chain.user_verification, moved.user_verification_key));
-    memcpy(moved.possession, chain.possession, sizeof moved.possession);
-    memcpy(moved.user_verification, chain.user_verification, sizeof moved.user_verification);
-    *ret = moved;
+    TRY(take_key(&device->possession_key, last->possession, last->possession_key));
+    TRY(take_key(&device->user_verification_key, last->user_verification, last->user_verification_key));
+    *ret = *last;
     return ERR_OK;
 }

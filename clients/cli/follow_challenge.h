@@ -2,8 +2,8 @@
  * Follow a challenge to its end, print each step once, and decide by the portal's own records whether
  * somebody may be signed in.
  */
-#ifndef NANOPUSH_CLI_WATCH_CHALLENGE_H
-#define NANOPUSH_CLI_WATCH_CHALLENGE_H
+#ifndef NANOPUSH_CLI_FOLLOW_CHALLENGE_H
+#define NANOPUSH_CLI_FOLLOW_CHALLENGE_H
 
 #include "cli/session.h"
 #include "nanopush/v1/challenge.pb-c.h"
@@ -24,6 +24,6 @@ struct question {
  *
  * @return what the program ends with: EXIT_STATUS_OK only for an approval that verified; errors are said.
  */
-MUST_CHECK enum exit_status watch_challenge(struct session *session, const struct question *question);
+MUST_CHECK enum exit_status follow_challenge(struct session *session, const struct question *question);
 
 #endif

@@ -1,4 +1,4 @@
-#include "cli/watch_challenge.h"
+#include "cli/follow_challenge.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -249,7 +249,7 @@ static void settle_final(struct watching *watching)
     arena_done(&arena);
 }
 
-enum exit_status watch_challenge(struct session *session, const struct question *question)
+enum exit_status follow_challenge(struct session *session, const struct question *question)
 {
     struct watching watching = {.session = session, .question = question, .start_mono_ms = clock_mono_ms()};
     Nanopush__V1__WatchChallengeRequest request = NANOPUSH__V1__WATCH_CHALLENGE_REQUEST__INIT;
