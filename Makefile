@@ -114,15 +114,22 @@ $(BUILD)/device-example: $(BUILD)/clients/device/example.o $(BUILD)/libnanopush-
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcli.a $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lcurl $(LDLIBS_BROKER)
+# The limits are tested on a clock of the test's own: the same scripts, with another time.lua in front.
+$(BUILD)/gen/store/scripts_virtual.c: $(SCRIPT_GEN) tests/unit/virtual_time.lua
+	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua tests/unit/virtual_time.lua > $@.tmp
+	@mv $@.tmp $@
+$(BUILD)/tests/unit/test_limits: $(BUILD)/tests/unit/test_limits.o $(BUILD)/gen/store/scripts_virtual.o $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_BROKER)
+
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS_BROKER)
 
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -DVECTOR_DIR='"proto/vectors"' -MMD -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) -DVECTOR_DIR='"proto/vectors"' -MMD -MP -c -o $@ $<
 $(BROKER_SRC:%.c=$(BUILD)/%.o) $(BUILD)/broker/proc/main.o: | $(GENERATED)
 $(DEVICE_SRC:%.c=$(BUILD)/%.o) $(CLI_SRC:%.c=$(BUILD)/%.o) $(BUILD)/clients/cli/main.o $(BUILD)/clients/device/example.o: | $(GENERATED)
 $(UNIT:=.o) $(FUZZ:=.o): | $(GENERATED)
@@ -144,7 +151,7 @@ $(BUILD)/gen/store/moves.lua: broker/store/lua/moves.lua.in broker/store/challen
 	@mkdir -p $(@D)
 	$(CC) -E -P -undef -Ibroker -x c $< -o $@
 $(SCRIPT_GEN): $(wildcard broker/store/lua/*.lua) broker/store/script.def broker/store/embed.sh $(BUILD)/gen/store/moves.lua
-	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua > $@.tmp
+	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua broker/store/lua/time.lua > $@.tmp
 	@mv $@.tmp $@
 
 -include $(shell find $(BUILD) -name '*.d' -not -path '$(BUILD)/asan/*' -not -path '$(BUILD)/fuzz/*' 2>/dev/null)

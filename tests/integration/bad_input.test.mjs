@@ -6,11 +6,11 @@ import { after, afterEach, before, describe, test } from "node:test";
 
 import { create, toBinary } from "@bufbuild/protobuf";
 
-import { ChallengeState, Mode, UserVerification } from "../../build/gen-js/nanopush/v1/common_pb.js";
+import { ChallengeState, Mode, Occasion } from "../../build/gen-js/nanopush/v1/common_pb.js";
 import { GoAway_Reason, PhoneMessageSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
-import { EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
+import { Confirmation, EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
 import { Broker, deadline, exchange, pause, RpcError } from "./harness.mjs";
-import { ALPN, frame, makeKey, parseUri, Phone } from "./phone.mjs";
+import { ALPN, frame, makeKey, makeKeys, parseUri, Phone } from "./phone.mjs";
 import { login, Portal, refuses, unique } from "./portal.mjs";
 import { handshakeError, noise, sendInTls, sendRaw } from "./raw.mjs";
 
@@ -32,7 +32,7 @@ after(() => broker.stop());
 // What takes its time starts first and is looked at last.
 async function startEarly() {
   const expired = await portal.enrolments.createEnrolment({ user: unique("user"), life: { seconds: 60n } });
-  const late = await asked({ life: { seconds: 30n } });
+  const late = await portal.asked({ life: { seconds: 30n } });
   const silent = await (await portal.enrol()).phone.connect();
   const talking = await (await portal.enrol()).phone.connect();
   const pinging = setInterval(() => talking.send("ping"), 4000);
@@ -40,23 +40,17 @@ async function startEarly() {
   return { started: Date.now(), expired, late, silent, talking };
 }
 
-async function asked(request, by = portal) {
-  const enrolled = await by.enrol();
-  const connection = await enrolled.phone.connect();
-  const question = await by.ask(enrolled.user, request);
-  return { ...enrolled, connection, question, push: await enrolled.phone.nextPush(connection) };
-}
-
 /** A connection to the device port on which nothing was said, by a phone of that enrolment URI or of a new user's. */
 async function openFor(uri) {
-  const endpoint = parseUri(uri);
-  const phone = new Phone({ endpoint, organisation: endpoint.organisation, user: endpoint.user, possession: makeKey(), verification: makeKey() });
+  const phone = Phone.of(uri);
   broker.onStop(() => phone.hangUp());
-  return { uri: endpoint, phone, keys: phone, connection: await phone.open() };
+  return { uri: phone.uri, phone, keys: phone, connection: await phone.open() };
 }
 
 const newEnrolment = async (user = unique("user")) => (await portal.enrolments.createEnrolment({ user })).uri;
-const stateOf = async (id) => (await portal.challenges.getChallenge({ id })).challenge.state;
+const stateOf = (id) => portal.challengeState(id);
+const administrator = () =>
+  Portal.create(broker, { organisation: portal.organisation, scopes: ["SCOPE_CHALLENGE", "SCOPE_ENROL", "SCOPE_ADMIN"] });
 const until = (started, ms) => pause(Math.max(0, started + ms - Date.now()));
 
 describe("who a portal is", () => {
@@ -97,14 +91,20 @@ describe("who a portal is", () => {
     await refuses(asks.enrolments.createEnrolment({ user: unique("user") }), "permission_denied", /enrol/i);
     const enrols = await Portal.create(broker, { organisation: portal.organisation, scopes: ["SCOPE_ENROL"] });
     await refuses(enrols.challenges.createChallenge({ user: "anybody" }), "permission_denied", /challenge/i);
+    await refuses(enrols.challenges.resendChallenge({ id: "x" }), "permission_denied", /challenge/i);
+    await refuses(asks.enrolments.confirmEnrolment({ id: "x", code: "123456" }), "permission_denied", /enrol/i);
+    const { user, phone } = await portal.enrol();
+    await refuses(portal.users.revokeDevice({ deviceId: phone.deviceId }), "permission_denied", /admin/i);
+    await refuses(portal.users.unlockUser({ user }), "permission_denied", /admin/i);
+    await phone.connect();
   });
 
   test("what another portal asked does not exist, whether of the same organisation or not", async () => {
-    const { question } = await asked();
+    const { question } = await portal.asked();
     const sibling = await Portal.create(broker, { organisation: portal.organisation });
     const nothing = question.id.replace(/^.{8}/, "00000000");
     for (const other of [sibling, stranger])
-      for (const method of ["getChallenge", "cancelChallenge"]) {
+      for (const method of ["getChallenge", "resendChallenge", "cancelChallenge"]) {
         await refuses(other.challenges[method]({ id: question.id }), "not_found");
         const bodies = await Promise.all([question.id, nothing].map((id) =>
           other.post(`ChallengeService/${method[0].toUpperCase()}${method.slice(1)}`, { id })));
@@ -116,10 +116,34 @@ describe("who a portal is", () => {
     assert.equal(await stateOf(question.id), ChallengeState.PENDING);
   });
 
+  test("nor does another portal's enrolment", async () => {
+    const { id } = await portal.enrolments.createEnrolment({ user: unique("user"), confirmation: Confirmation.CODE });
+    const sibling = await Portal.create(broker, { organisation: portal.organisation });
+    for (const other of [sibling, stranger]) {
+      await refuses(other.enrolments.getEnrolment({ id }), "not_found");
+      await refuses(other.enrolments.confirmEnrolment({ id, code: "123456" }), "not_found");
+      await refuses(other.enrolments.cancelEnrolment({ id }), "not_found");
+    }
+    assert.equal(await portal.enrolmentState(id), EnrolmentState.WAITING);
+  });
+
   test("another organisation's users do not exist", async () => {
     const { user } = await portal.enrol();
     await refuses(stranger.users.getUser({ user }), "not_found");
     await refuses(stranger.challenges.createChallenge({ user }), "not_found");
+    const admin = await Portal.create(broker, { scopes: ["SCOPE_ADMIN"] });
+    await refuses(admin.users.unlockUser({ user }), "not_found");
+  });
+
+  test("nor do their phones: to revoke one revokes nothing, and does not tell", async () => {
+    const { phone, connection } = await portal.connected();
+    const admin = await Portal.create(broker, { scopes: ["SCOPE_ADMIN"] });
+    const bodies = [phone.deviceId, phone.deviceId.replace(/^.{8}/, "00000000")].map((deviceId) =>
+      admin.post("UserService/RevokeDevice", { deviceId }));
+    const [theirs, nobodys] = await Promise.all(bodies);
+    assert.deepEqual([theirs.status, theirs.body], [nobodys.status, nobodys.body]);
+    await connection.ping();
+    await phone.connect();
   });
 });
 
@@ -132,24 +156,26 @@ describe("what a portal asks", () => {
     await refuses(portal.challenges.createChallenge({ user }), "failed_precondition", /phone/);
   });
 
-  test("a user who has a phone is enrolled again by scope admin only", async () => {
-    const { user } = await portal.enrol();
-    await refuses(portal.enrolments.createEnrolment({ user }), "failed_precondition", /admin/);
+  test("a user who has a phone is enrolled again with its word, or by scope admin", async () => {
+    const { user, phone } = await portal.enrol();
+    const connection = await phone.connect();
+    const { id, phone: further } = await portal.begin({ user });
+    assert.equal((await further.enrolOn(await further.open())).waiting, true);
+    assert.equal(await portal.enrolmentState(id), EnrolmentState.TO_APPROVE);
+    assert.equal((await phone.nextPush(connection)).shown.occasion, Occasion.NEW_PHONE);
+
+    await (await administrator()).enrol(user);
+    assert.equal((await portal.users.getUser({ user })).user.devices.length, 2, "the other one still waits");
   });
 
   test("a mode that the portal is not allowed: failed_precondition", async () => {
     const { user } = await portal.enrol();
-    await refuses(portal.challenges.createChallenge({ user, mode: Mode.CODE }), "failed_precondition", /mode/i);
-  });
-
-  test("less than user verification is not in this version: unimplemented", async () => {
-    const { user } = await portal.enrol();
-    for (const userVerification of [UserVerification.PREFERRED, UserVerification.NOT_ASKED])
-      await refuses(portal.ask(user, { userVerification }), "unimplemented", /userVerification/);
+    for (const mode of [Mode.CHOOSE, Mode.CODE])
+      await refuses(portal.ask(user, { mode }), "failed_precondition", /mode/i);
   });
 
   test("a second sign-in from another browser while one waits: failed_precondition, and the first goes on", async () => {
-    const { user, phone, connection, question, push } = await asked({ browserSession: "one" });
+    const { user, phone, connection, question, push } = await portal.asked({ browserSession: "one" });
     await refuses(portal.ask(user, { browserSession: "two" }), "failed_precondition");
     await refuses(portal.ask(user), "failed_precondition");
     assert.equal(await stateOf(question.id), ChallengeState.PENDING);
@@ -174,6 +200,8 @@ describe("what a portal asks", () => {
       ["browser", { browserSession: "x".repeat(129) }],
       ["idempotency", { idempotencyKey: "x".repeat(129) }],
       ["mode", { mode: "MODE_SHOUT" }],
+      ["userVerification", { userVerification: "USER_VERIFICATION_HARDLY" }],
+      ["userVerification", { userVerification: 4 }],
       ["application", { context: { application: "x".repeat(257) } }],
       ["fields", { context: { fields: Array(17).fill(field) } }],
       ["fields", { context: { fields: [field, { label: "x".repeat(257), value: "" }] } }],
@@ -184,6 +212,28 @@ describe("what a portal asks", () => {
     await refuses(portal.call("EnrolmentService/CreateEnrolment", { user: "" }), "invalid_argument", /user/);
     for (const life of ["59s", "601s"])
       await refuses(portal.call("EnrolmentService/CreateEnrolment", { user: unique("user"), life }), "invalid_argument", /life/);
+    for (const change of [{ confirmation: 3 }, { platform: 4 }, { platform: -1 }])
+      await refuses(portal.call("EnrolmentService/CreateEnrolment", { user: unique("user"), ...change }), "invalid_argument", /confirmation|platform/);
+  });
+
+  test("a code to confirm that is none, or that nobody waits for", async () => {
+    const { id } = await portal.begin({ confirmation: Confirmation.CODE });
+    for (const code of ["", "12345", "1234567", "12345x", "١٢٣"])
+      await refuses(portal.enrolments.confirmEnrolment({ id, code }), "invalid_argument", /code/);
+    await refuses(portal.enrolments.confirmEnrolment({ id, code: "123456" }), "failed_precondition");
+    await refuses(portal.enrolments.confirmEnrolment({ id: "x", code: "123456" }), "not_found");
+    await refuses(portal.enrolments.confirmEnrolment({ id: id.replace(/^.{8}/, "00000000"), code: "123456" }), "not_found");
+    assert.equal(await portal.enrolmentState(id), EnrolmentState.WAITING, "none of it was its one try");
+  });
+
+  test("an administrator who names nobody, or somebody unknown", async () => {
+    const admin = await administrator();
+    await refuses(admin.users.revokeDevice({ deviceId: "x" }), "invalid_argument", /deviceId/);
+    await refuses(admin.users.unlockUser({ user: "" }), "invalid_argument", /user/);
+    await refuses(admin.users.unlockUser({ user: "nobody" }), "not_found");
+    await refuses(broker.admin("UserService/UnlockUser", { user: "nobody" }), "invalid_argument", /organisation/);
+    await refuses(broker.admin("UserService/UnlockUser", { user: "nobody", organisation: portal.organisation }), "not_found");
+    await refuses(broker.admin("UserService/RevokeDevice", { deviceId: "../x" }), "invalid_argument", /deviceId/);
   });
 
   test("what the phone would show in a misleading way is refused: control and bidirectional characters", async () => {
@@ -201,7 +251,7 @@ describe("what a portal asks", () => {
   });
 
   test("waiting for more than a minute: invalid_argument", async () => {
-    const { question } = await asked();
+    const { question } = await portal.asked();
     await refuses(portal.challenges.getChallenge({ id: question.id, waitMs: 60_001 }), "invalid_argument", /wait/);
   });
 });
@@ -254,10 +304,8 @@ describe("how a portal asks", () => {
   });
 
   test("what later versions bring: unimplemented", async () => {
-    const admin = await Portal.create(broker, { scopes: ["SCOPE_CHALLENGE", "SCOPE_ENROL", "SCOPE_ADMIN"] });
-    await refuses(admin.challenges.resendChallenge({ id: "x" }), "unimplemented");
-    await refuses(admin.enrolments.confirmEnrolment({ id: "x", code: "1" }), "unimplemented");
-    for (const name of ["listUsers", "deleteUser", "unlockUser", "renameDevice", "revokeDevice"])
+    const admin = await administrator();
+    for (const name of ["listUsers", "deleteUser", "renameDevice"])
       await refuses(admin.users[name]({}), "unimplemented");
     await refuses(async () => {
       for await (const event of admin.events.watchEvents({})) assert.fail(`${event}`);
@@ -448,7 +496,7 @@ describe("who a phone is", () => {
 
 describe("what a phone answers", () => {
   test("whatever is wrong about an answer, it does not count, and the right one still does", async () => {
-    const { phone, connection, question, push } = await asked();
+    const { phone, connection, question, push } = await portal.asked();
     const key = makeKey();
     const pretender = { ...key, thumbprint: phone.verification.thumbprint };
     const wrong = [
@@ -492,7 +540,7 @@ describe("what a phone answers", () => {
   });
 
   test("another user's challenge does not exist, rightly signed or not", async () => {
-    const { question, push } = await asked();
+    const { question, push } = await portal.asked();
     const { phone: eve } = await portal.enrol();
     const connection = await eve.connect();
     assert.equal((await eve.refusedAnswer(connection, push, "approve")).code, "NOT_FOUND");
@@ -501,7 +549,7 @@ describe("what a phone answers", () => {
   });
 
   test("nor does one that never was, nor any before Hello", async () => {
-    const { phone, connection, push, question } = await asked();
+    const { phone, connection, push, question } = await portal.asked();
     const never = { ...push, challengeId: push.challengeId.replace(/^.{8}/, "00000000") };
     assert.equal((await phone.refusedAnswer(connection, never, "approve")).code, "NOT_FOUND");
     for (const challengeId of ["", "x", "0".repeat(500)]) {
@@ -512,6 +560,43 @@ describe("what a phone answers", () => {
     mute.send("answer", { challengeId: push.challengeId, jws: phone.answer(push, "approve") });
     await mute.nextError();
     assert.equal(await stateOf(question.id), ChallengeState.PENDING);
+  });
+});
+
+describe("what a phone does to its account", () => {
+  const acts = ["rotate", "unlock", "remove"];
+
+  test("nothing before Hello, and nothing to an account that is not on this connection", async () => {
+    const { phone } = await portal.enrol();
+    const { phone: other, connection: elsewhere } = await portal.connected();
+    const mute = await phone.open();
+    for (const connection of [mute, elsewhere])
+      for (const kind of acts) {
+        const fields = kind === "rotate" ? phone.rotateFields(makeKeys()) : phone.actFields(connection, kind);
+        for (const deviceId of [phone.deviceId, "", "x".repeat(500)]) {
+          connection.send(kind, { ...fields, deviceId });
+          assert.equal((await connection.nextError()).code, "DENIED", `${kind} ${deviceId}`);
+        }
+        connection.send(kind, { ...fields, deviceId: other.deviceId });
+        assert.equal((await connection.nextError()).code, connection === mute ? "DENIED" : "INVALID");
+      }
+    await Promise.all([phone, other].map((each) => each.connect()));
+  });
+
+  test("nothing that is no signed act at all", async () => {
+    const { phone, connection } = await portal.connected();
+    const { possession, verification } = makeKeys();
+    const keys = { possessionKey: possession.point, userVerificationKey: verification.point };
+    for (const kind of acts) {
+      const right = kind === "rotate" ? phone.rotateFields({ possession, verification }).jws : phone.actFields(connection, kind).jws;
+      const damaged = ["", "x", "..", `${right}.`, `${right}=`, right.slice(0, -1), right.replace(".", ".."), "A".repeat(8000)];
+      for (const jws of damaged) {
+        connection.send(kind, { deviceId: phone.deviceId, jws, ...(kind === "rotate" ? keys : {}) });
+        assert.equal((await connection.nextError()).code, "INVALID", `${kind} ${jws.slice(0, 80)}`);
+      }
+    }
+    const { devices } = (await portal.users.getUser({ user: phone.user })).user;
+    assert.deepEqual(devices.map(({ id, generation }) => [id, generation]), [[phone.deviceId, 1]]);
   });
 });
 
@@ -555,11 +640,28 @@ describe("how a phone speaks", () => {
     assert.equal((await connection.nextError()).code, "UNSUPPORTED");
     connection.sendBytes(frame(Buffer.alloc(0)));
     assert.equal((await connection.nextError()).code, "UNSUPPORTED");
-    for (const kind of ["rotate", "unlock", "remove"]) {
-      connection.send(kind);
-      assert.equal((await connection.nextError()).code, "UNSUPPORTED", kind);
-    }
     await connection.ping();
+  });
+
+  test("a connection that is refused its first Hello or Enrol is closed; one that has an account, at the third", async () => {
+    const { phone } = await portal.enrol();
+    const { uri, phone: newcomer, connection: enrolling } = await openFor(await newEnrolment());
+    enrolling.send("enrol", Phone.enrolFields(enrolling, uri, newcomer, { token: randomBytes(16) }));
+    assert.equal((await enrolling.nextError()).code, "NOT_FOUND");
+    await enrolling.untilClosed();
+
+    const unknown = await phone.open();
+    unknown.send("hello", phone.helloFields(unknown, { signature: randomBytes(64) }));
+    assert.equal((await unknown.nextError()).code, "DENIED");
+    await unknown.untilClosed();
+
+    const attached = await phone.connect();
+    for (let strike = 1; strike <= 3; strike++) {
+      await attached.ping();
+      attached.send("hello", phone.helloFields(attached, { signature: randomBytes(64) }));
+      assert.equal((await attached.nextError()).code, "DENIED");
+    }
+    await attached.untilClosed();
   });
 
   test("an unknown field of a known message is ignored", async () => {

@@ -13,7 +13,7 @@ import {
 } from "../../build/gen-js/nanopush/v1/common_pb.js";
 import { EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
 import { Broker, deadline, pause, within } from "./harness.mjs";
-import { makeKey, parseUri, Phone, PHONE_NAME } from "./phone.mjs";
+import { parseUri, Phone, PHONE_NAME } from "./phone.mjs";
 import { login, Portal, readAnswer, refuses, unique } from "./portal.mjs";
 
 const broker = new Broker();
@@ -27,19 +27,9 @@ before(async () => {
 });
 after(() => broker.stop());
 
-/** A user with a phone that is connected, asked: everything that the tests of an answer need. */
-async function asked(request, by = portal) {
-  const enrolled = await by.enrol();
-  const connection = await enrolled.phone.connect();
-  const question = await by.ask(enrolled.user, request);
-  const push = await enrolled.phone.nextPush(connection);
-  assert.equal(push.challengeId, question.id);
-  return { ...enrolled, connection, question, push };
-}
-
 // The shortest life is 30 s, so this one starts first and is looked at last.
 async function startExpiring() {
-  const waiting = await asked({ life: { seconds: 30n } });
+  const waiting = await portal.asked({ life: { seconds: 30n } });
   return { ...waiting, following: portal.follow(waiting.question.id), started: Date.now() };
 }
 
@@ -125,7 +115,7 @@ describe("approve", () => {
     assert.deepEqual(Buffer.from(push.nonce), Buffer.from(created.nonce));
     await phone.decide(connection, push, "approve");
     const { challenge } = await portal.challenges.getChallenge({ id: created.id });
-    const question = { user, id: created.id, nonce: Buffer.from(created.nonce), context: {} };
+    const question = { user, id: created.id, mode: Mode.TAP, nonce: Buffer.from(created.nonce), context: {} };
     await portal.verify(challenge, question, pins);
   });
 
@@ -179,7 +169,7 @@ describe("approve", () => {
 describe("every other end", () => {
   for (const [decision, state] of [["deny", ChallengeState.DENIED], ["not_me", ChallengeState.REPORTED]])
     test(`${decision} reaches the portal as ${ChallengeState[state]}, signed`, async () => {
-      const { phone, connection, question, push, pins } = await asked();
+      const { phone, connection, question, push, pins } = await portal.asked();
       const following = portal.follow(question.id);
       await following.until("pending", () => true);
       const resolved = await phone.decide(connection, push, decision);
@@ -197,13 +187,13 @@ describe("every other end", () => {
     });
 
   test("a refusal may be signed by the user-verification key too", async () => {
-    const { phone, connection, push } = await asked();
+    const { phone, connection, push } = await portal.asked();
     const resolved = await phone.decide(connection, push, "deny", { key: phone.verification });
     assert.equal(resolved.state, ChallengeState.DENIED);
   });
 
   test("cancelled: the phone is told, the portal reads it, and it stays so", async () => {
-    const { phone, connection, question, push } = await asked();
+    const { phone, connection, question, push } = await portal.asked();
     const following = portal.follow(question.id);
     const { challenge } = await portal.challenges.cancelChallenge({ id: question.id });
     assert.equal(challenge.state, ChallengeState.CANCELLED);
@@ -222,7 +212,7 @@ describe("every other end", () => {
   });
 
   test("cancelling what is approved leaves it approved", async () => {
-    const { phone, connection, question, push } = await asked();
+    const { phone, connection, question, push } = await portal.asked();
     await phone.decide(connection, push, "approve");
     const { challenge } = await portal.challenges.cancelChallenge({ id: question.id });
     assert.equal(challenge.state, ChallengeState.APPROVED);
@@ -230,7 +220,7 @@ describe("every other end", () => {
   });
 
   test("of the same browser session, a newer challenge takes the place of the older", async () => {
-    const { user, phone, connection, question } = await asked({ browserSession: "tab" });
+    const { user, phone, connection, question } = await portal.asked({ browserSession: "tab" });
     const newer = await portal.ask(user, { browserSession: "tab" });
     const told = await connection.next("resolved");
     assert.equal(told.challengeId, question.id);
@@ -245,7 +235,7 @@ describe("every other end", () => {
 
 describe("waiting and repeating", () => {
   test("GetChallenge with wait_ms returns when the challenge moves, and not before", async () => {
-    const { phone, connection, question, push } = await asked();
+    const { phone, connection, question, push } = await portal.asked();
     const delivered = await portal.follow(question.id).until("delivered", ({ progress }) => progress === Progress.DELIVERED);
     let returned = false;
     const waiting = portal.challenges
@@ -260,14 +250,14 @@ describe("waiting and repeating", () => {
   });
 
   test("GetChallenge returns the next revision at once when there is one", async () => {
-    const { question } = await asked();
+    const { question } = await portal.asked();
     const call = portal.challenges.getChallenge({ id: question.id, waitMs: 30_000, afterRevision: 0n });
     const { challenge } = await within(3000, "a revision after 0 is there already", call);
     assert.equal(challenge.state, ChallengeState.PENDING);
   });
 
   test("GetChallenge gives up when its time is over", async () => {
-    const { question } = await asked();
+    const { question } = await portal.asked();
     const started = Date.now();
     const { challenge } = await portal.challenges.getChallenge({ id: question.id, waitMs: 700, afterRevision: 1_000_000n });
     const took = Date.now() - started;
@@ -276,7 +266,7 @@ describe("waiting and repeating", () => {
   });
 
   test("a watcher who comes late gets the final snapshot, and the end", async () => {
-    const { phone, connection, question, push } = await asked();
+    const { phone, connection, question, push } = await portal.asked();
     await phone.decide(connection, push, "approve");
     const snapshots = await portal.follow(question.id).end();
     assert.equal(snapshots.length, 1);
@@ -284,7 +274,7 @@ describe("waiting and repeating", () => {
   });
 
   test("a watcher who leaves does not disturb the one who stays", async () => {
-    const { phone, connection, question, push } = await asked();
+    const { phone, connection, question, push } = await portal.asked();
     const staying = portal.follow(question.id);
     await staying.until("pending", () => true);
     const leaving = new AbortController();
@@ -365,7 +355,7 @@ describe("users and enrolments", () => {
 
   test("without a secret of the portal's there is no proof", async () => {
     const { id, uri } = await portal.enrolments.createEnrolment({ user: unique("user") });
-    await Phone.enrol(uri, { possession: makeKey(), verification: makeKey() });
+    await Phone.enrol(uri);
     const { enrolment } = await portal.enrolments.getEnrolment({ id });
     assert.equal(enrolment.state, EnrolmentState.DONE);
     assert.equal(enrolment.device.proof.length, 0);

@@ -8,16 +8,22 @@ import tls from "node:tls";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 
 import { DisplaySchema, Mode, Platform, UserVerification } from "../../build/gen-js/nanopush/v1/common_pb.js";
-import { BrokerMessageSchema, Error_Code, PhoneMessageSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
+import {
+  Accepted_Act, BrokerMessageSchema, Error_Code, PhoneMessageSchema,
+} from "../../build/gen-js/nanopush/v1/device_pb.js";
 import {
   displayHash, enrolInput, es256, helloInput, jwsInput, pointOf, proof, sha256, thumbprint,
 } from "../vectors/inputs.mjs";
-import { within } from "./harness.mjs";
+import { deadline, pause, within } from "./harness.mjs";
 
 export const ALPN = "nanopush/1";
 export const PHONE_NAME = "Ada's phone";
+/** Bits of Hello.capabilities. */
+export const CAN_CHOOSE = 1;
+export const CAN_CODE = 2;
 const FRAME_MAX_BYTES = 16384;
 const REPLY_MS = 10_000;
+const REPEAT_MS = 200; // of an Enrol that waits; a real phone takes 2 s
 
 /** The broker's Error message, as an exception. */
 export class DeviceError extends Error {
@@ -177,7 +183,7 @@ export class Connection {
 
   /** The broker's Error, with its code's name. */
   async nextError() {
-    const { code, subject, text } = await this.next("error", undefined, undefined, ["welcome", "enrolled", "resolved"]);
+    const { code, subject, text } = await this.next("error", undefined, undefined, ["welcome", "enrolled", "resolved", "accepted"]);
     return { code: Error_Code[code], subject, text };
   }
 
@@ -204,11 +210,27 @@ export class Connection {
 
 const MODE_TEXT = { [Mode.TAP]: "tap", [Mode.CHOOSE]: "choose", [Mode.CODE]: "code" };
 
+export const makeKeys = () => ({ possession: makeKey(), verification: makeKey() });
+
 export class Phone {
-  constructor({ endpoint, organisation, user, possession, verification }) {
-    Object.assign(this, { endpoint, organisation, user, possession, verification });
+  /**
+   * Nobody's device yet: what it is to become stands in the enrolment URI.
+   *
+   * @param how  other keys (possession, verification), capabilities, name or platform than it has by itself
+   */
+  static of(text, how = {}) {
+    const uri = typeof text === "string" ? parseUri(text) : text;
+    const { host, port, serverName, pin, organisation, user } = uri;
+    const endpoint = { host, port, serverName, pin };
+    const own = { ...makeKeys(), capabilities: 0, name: PHONE_NAME, platform: Platform.OTHER };
+    return Object.assign(new Phone(), { uri, endpoint, organisation, user, ...own, ...how });
+  }
+
+  constructor() {
     this.generation = 1;
     this.connections = new Set();
+    this.clock = Date.now; // its own, which may be wrong
+    this.brokerAheadMs = 0; // of that clock, as Welcome told
   }
 
   /** Fields of Enrol, signed for that connection; changes are signed too, unless they are signatures. */
@@ -237,23 +259,35 @@ export class Phone {
     };
   }
 
-  /** Enrol as the URI says; the connection that it took is closed again. */
-  static async enrol(text, keys = { possession: makeKey(), verification: makeKey() }) {
-    return Phone.enrolBy(parseUri(text), keys);
-  }
-
-  static async enrolBy(uri, keys) {
-    const { host, port, serverName, pin, organisation, user } = uri;
-    const phone = new Phone({ endpoint: { host, port, serverName, pin }, organisation, user, ...keys });
+  /** Enrol as the URI says, which asks for nothing further; the connection that it took is closed again. */
+  static async enrol(text, how) {
+    const phone = Phone.of(text, how);
     const connection = await phone.open();
-    connection.send("enrol", Phone.enrolFields(connection, uri, keys));
-    const enrolled = await connection.next("enrolled");
-    assert.equal(enrolled.enrolmentId, uri.enrolmentId);
-    assert.equal(enrolled.organisation, organisation);
-    assert.equal(enrolled.user, user);
-    Object.assign(phone, { deviceId: enrolled.deviceId, generation: enrolled.generation });
+    const { waiting } = await phone.enrolOn(connection);
+    assert.equal(waiting, false, "nothing further is asked for");
     connection.close();
     return phone;
+  }
+
+  /** Say Enrol, once more or for the first time: what Enrolled says of it. */
+  async enrolOn(connection) {
+    const { capabilities, name, platform } = this;
+    connection.send("enrol", Phone.enrolFields(connection, this.uri, this, { capabilities, name, platform }));
+    const enrolled = await connection.next("enrolled");
+    assert.equal(enrolled.enrolmentId, this.uri.enrolmentId);
+    assert.equal(enrolled.organisation, this.organisation);
+    assert.equal(enrolled.user, this.user);
+    Object.assign(this, { deviceId: enrolled.deviceId, generation: enrolled.generation });
+    return enrolled;
+  }
+
+  /** Repeat an Enrol that waits until it says done. */
+  async untilEnrolled(connection, ms = REPLY_MS) {
+    for (const end = Date.now() + deadline(ms); Date.now() < end; await pause(REPEAT_MS)) {
+      const enrolled = await this.enrolOn(connection);
+      if (!enrolled.waiting) return enrolled;
+    }
+    throw new Error(`not enrolled within ${deadline(ms)} ms`);
   }
 
   /** A connection on which nothing was said yet. */
@@ -272,42 +306,65 @@ export class Phone {
       possessionKey: this.possession.point,
       generation: this.generation,
       trustAnchor: this.endpoint.pin,
-      capabilities: 0,
+      capabilities: this.capabilities,
       ...changes,
     };
     const signed = helloInput({ cb: connection.cb, ...fields });
     return { ...fields, signature: changes.signature ?? es256(this.possession.privateKey, signed) };
   }
 
+  /** Say Hello on a connection, which may have other accounts: Welcome. */
+  async helloOn(connection) {
+    connection.send("hello", this.helloFields(connection));
+    const welcome = await connection.next("welcome", ({ deviceId }) => deviceId === this.deviceId);
+    this.brokerAheadMs = Number(welcome.brokerUnixMs) - this.clock();
+    return welcome;
+  }
+
   /** Connect and say Hello: the connection, with what Welcome said as `welcome`. */
   async connect() {
     const connection = await this.open();
-    connection.send("hello", this.helloFields(connection));
-    connection.welcome = await connection.next("welcome");
-    assert.equal(connection.welcome.deviceId, this.deviceId);
+    connection.welcome = await this.helloOn(connection);
     return connection;
   }
 
-  /** The next push, acknowledged; with the display parsed, as `shown`. */
-  async nextPush(connection, ms) {
-    const push = await connection.next("challenge", undefined, ms);
-    assert.equal(push.deviceId, this.deviceId);
+  /** Seconds, the broker's time as this phone estimates it. */
+  brokerNow() {
+    return Math.floor((this.clock() + this.brokerAheadMs) / 1000);
+  }
+
+  /** The next push for this account, acknowledged; with the display parsed, as `shown`. */
+  nextPush(connection) {
+    return this.#take(connection, () => true);
+  }
+
+  /** The same of one challenge, whatever else comes before. */
+  pushOf(connection, id) {
+    return this.#take(connection, ({ challengeId }) => challengeId === id);
+  }
+
+  async #take(connection, matches) {
+    const push = await connection.next("challenge", (each) => each.deviceId === this.deviceId && matches(each));
     connection.send("ack", { challengeId: push.challengeId, attempt: push.attempt });
     return { ...push, shown: fromBinary(DisplaySchema, push.display) };
   }
 
-  /** The compact JWS of a decision, with whatever is to be wrong about it. */
-  answer(push, decision, { claims = {}, header = {}, key } = {}) {
+  nextNotice(connection, kind) {
+    return connection.next("notice", (notice) => notice.deviceId === this.deviceId && notice.kind === kind);
+  }
+
+  jws(signer, typ, claims, header = {}) {
+    const input = jwsInput({ alg: "ES256", typ, kid: signer.thumbprint, ...header }, claims);
+    return `${input}.${es256(signer.privateKey, Buffer.from(input)).toString("base64url")}`;
+  }
+
+  /** The compact JWS of a decision, with whatever is to be wrong about it; code: the digits that were entered. */
+  answer(push, decision, { claims = {}, header = {}, key, code } = {}) {
     const approves = decision === "approve";
     const verified = approves && push.userVerification !== UserVerification.NOT_ASKED;
-    const signer = key ?? (verified ? this.verification : this.possession);
-    const input = jwsInput(
-      {
-        alg: "ES256",
-        typ: approves ? "nanopush-approval+jwt" : "nanopush-refusal+jwt",
-        kid: signer.thumbprint,
-        ...header,
-      },
+    return this.jws(
+      key ?? (verified ? this.verification : this.possession),
+      approves ? "nanopush-approval+jwt" : "nanopush-refusal+jwt",
       {
         v: 1,
         iss: this.deviceId,
@@ -318,26 +375,97 @@ export class Phone {
         nonce: Buffer.from(push.nonce).toString("base64url"),
         decision,
         mode: MODE_TEXT[push.mode],
+        ...(code === undefined ? {} : { code }),
         display: displayHash(push.display),
         gen: this.generation,
-        iat: Math.floor(Number(push.brokerUnixMs) / 1000),
+        iat: this.brokerNow(),
         exp: Number(push.expireUnixS),
         ...claims,
       },
+      header,
     );
-    return `${input}.${es256(signer.privateKey, Buffer.from(input)).toString("base64url")}`;
+  }
+
+  sendAnswer(connection, push, decision, changes) {
+    connection.send("answer", { challengeId: push.challengeId, jws: this.answer(push, decision, changes) });
   }
 
   /** Send an answer and wait to be told how the challenge ended. */
   async decide(connection, push, decision, changes) {
-    connection.send("answer", { challengeId: push.challengeId, jws: this.answer(push, decision, changes) });
+    this.sendAnswer(connection, push, decision, changes);
     return connection.next("resolved", ({ challengeId }) => challengeId === push.challengeId);
   }
 
   /** Send an answer that is to be refused: the broker's Error. */
   async refusedAnswer(connection, push, decision, changes) {
-    connection.send("answer", { challengeId: push.challengeId, jws: this.answer(push, decision, changes) });
+    this.sendAnswer(connection, push, decision, changes);
     return connection.nextError();
+  }
+
+  /** Fields of Rotate, signed by the present user-verification key, with whatever is to be wrong about it. */
+  rotateFields(keys, { claims = {}, header = {}, key = this.verification, ...fields } = {}) {
+    const { possession, verification } = keys;
+    return {
+      deviceId: this.deviceId,
+      possessionKey: possession.point,
+      userVerificationKey: verification.point,
+      jws: this.jws(key, "nanopush-rotation+jwt", {
+        v: 1,
+        iss: this.deviceId,
+        org: this.organisation,
+        sub: this.user,
+        gen: this.generation + 1,
+        tp1: possession.thumbprint,
+        tp2: verification.thumbprint,
+        iat: this.brokerNow(),
+        ...claims,
+      }, header),
+      ...fields,
+    };
+  }
+
+  /** Take new keys: what it was before, as a phone that has not noticed. */
+  async rotate(connection, keys = makeKeys()) {
+    connection.send("rotate", this.rotateFields(keys));
+    const { generation } = await this.accepted(connection, Accepted_Act.ROTATED);
+    const before = Object.assign(new Phone(), this);
+    Object.assign(this, keys, { generation });
+    return before;
+  }
+
+  /** Fields of Unlock or Remove, bound to that connection, with whatever is to be wrong about them. */
+  actFields(connection, kind, { claims = {}, header = {}, key = this.verification, ...fields } = {}) {
+    return {
+      deviceId: this.deviceId,
+      jws: this.jws(key, `nanopush-${kind}+jwt`, {
+        v: 1,
+        iss: this.deviceId,
+        org: this.organisation,
+        sub: this.user,
+        gen: this.generation,
+        iat: this.brokerNow(),
+        cb: connection.cb.toString("base64url"),
+        ...claims,
+      }, header),
+      ...fields,
+    };
+  }
+
+  async unlock(connection) {
+    connection.send("unlock", this.actFields(connection, "unlock"));
+    return this.accepted(connection, Accepted_Act.UNLOCKED);
+  }
+
+  async remove(connection, changes) {
+    connection.send("remove", this.actFields(connection, "remove", changes));
+    return this.accepted(connection, Accepted_Act.REMOVED);
+  }
+
+  async accepted(connection, act) {
+    const accepted = await connection.next("accepted");
+    assert.equal(accepted.deviceId, this.deviceId);
+    assert.equal(accepted.act, act);
+    return accepted;
   }
 
   hangUp() {

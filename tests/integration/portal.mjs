@@ -68,6 +68,20 @@ export class Portal {
     this.events = createClient(EventService, transport);
   }
 
+  /** The same portal by a single connection of its own, which stays at one worker; user: one that there is. */
+  async alone(user) {
+    const same = new Portal(this.broker, this);
+    same.agent.maxSockets = 1;
+    await same.users.getUser({ user });
+    return same;
+  }
+
+  /** The process that such a connection leads to. */
+  holder() {
+    const [socket] = Object.values({ ...this.agent.freeSockets, ...this.agent.sockets }).flat();
+    return this.broker.holderOf(socket);
+  }
+
   /** One raw POST, on a connection of its own: status, headers, body. */
   post(method, body, { headers = {}, ...options } = {}) {
     return exchange({
@@ -96,13 +110,48 @@ export class Portal {
   /**
    * Enrol a phone for the user: {phone, pins}. The pins are what a portal stores: for each of the two keys the key
    * itself, under its thumbprint, once the proof under its own secret was right.
+   *
+   * @param how  its keys, capabilities, name and platform, as Phone.of() takes them; secret: the portal's own
    */
-  async enrol(user = unique("user"), { secret = randomBytes(16) } = {}) {
-    const { id, uri } = await this.enrolments.createEnrolment({ user });
-    const phone = await Phone.enrol(`${uri}#s=${secret.toString("base64url")}`);
-    this.broker.onStop(() => phone.hangUp());
+  async enrol(user = unique("user"), { secret = randomBytes(16), ...how } = {}) {
+    const { id, phone } = await this.begin({ user }, { secret, ...how });
+    const connection = await phone.open();
+    const { waiting } = await phone.enrolOn(connection);
+    assert.equal(waiting, false, "nothing further is asked for");
+    connection.close();
     const { enrolment } = await this.enrolments.getEnrolment({ id });
     return { user, phone, pins: this.pin(enrolment, secret) };
+  }
+
+  /** Begin an enrolment: its id, with the phone that is to scan it. */
+  async begin(request = {}, { secret = randomBytes(16), ...how } = {}) {
+    const { id, uri } = await this.enrolments.createEnrolment({ user: unique("user"), ...request });
+    const phone = Phone.of(`${uri}#s=${secret.toString("base64url")}`, how);
+    this.broker.onStop(() => phone.hangUp());
+    return { id, phone, secret, user: phone.user };
+  }
+
+  async enrolmentState(id) {
+    return (await this.enrolments.getEnrolment({ id })).enrolment.state;
+  }
+
+  async challengeState(id) {
+    return (await this.challenges.getChallenge({ id })).challenge.state;
+  }
+
+  /** A user with a phone that is connected. */
+  async connected(how) {
+    const enrolled = await this.enrol(undefined, how);
+    return { ...enrolled, connection: await enrolled.phone.connect() };
+  }
+
+  /** The same, asked: everything that a test of an answer needs. */
+  async asked(request, how) {
+    const enrolled = await this.connected(how);
+    const question = await this.ask(enrolled.user, request);
+    const push = await enrolled.phone.nextPush(enrolled.connection);
+    assert.equal(push.challengeId, question.id);
+    return { ...enrolled, question, push };
   }
 
   pin(enrolment, secret) {
@@ -114,7 +163,14 @@ export class Portal {
     assert.deepEqual(Buffer.from(proven), proof(secret, parts), "the proof is right under the portal's own secret");
     assert.equal(enrolment.device.possessionThumbprint, tp1);
     assert.equal(enrolment.device.userVerificationThumbprint, tp2);
-    return { deviceId, possession: { kid: tp1, jwk: possession }, verification: { kid: tp2, jwk: verification } };
+    return {
+      deviceId,
+      organisation: this.organisation,
+      user: enrolment.user,
+      generation: 1,
+      possession: { kid: tp1, jwk: possession },
+      verification: { kid: tp2, jwk: verification },
+    };
   }
 
   /** Ask, with an own nonce: what was asked with what came back, for verify(). */
@@ -125,23 +181,29 @@ export class Portal {
     return { ...asked, id: created.id, number: created.number, expireTime: created.expireTime, worker: this.lastWorker };
   }
 
+  /** The person signs in with that phone, to the end: the claims of the approval. */
+  async signIn({ user, phone, connection, pins }, request) {
+    const question = await this.ask(user, request);
+    const push = await phone.pushOf(connection, question.id);
+    const code = push.mode === Mode.TAP ? undefined : question.number;
+    assert.equal((await phone.decide(connection, push, "approve", { code })).state, ChallengeState.APPROVED);
+    return this.approved(question, pins);
+  }
+
+  /** The approval of what was asked, verified: its claims. */
+  async approved(question, pins) {
+    const { challenge } = await this.challenges.getChallenge({ id: question.id });
+    return this.verify(challenge, question, pins);
+  }
+
   /** Watch a challenge: the snapshots so far, until() one that matches, and end(), all of them. */
   follow(id) {
-    const snapshots = [];
-    const ended = (async () => {
-      for await (const { challenge } of this.challenges.watchChallenge({ id })) snapshots.push(challenge);
-      return snapshots;
-    })();
-    ended.catch(() => {});
-    return {
-      snapshots,
-      end: () => within(WATCH_MS, `the stream of ${id} ends`, ended),
-      until: (what, matches) =>
-        eventually(WATCH_MS, `${what} in the stream of ${id}`, async () => {
-          await Promise.race([ended, pause(0)]);
-          return snapshots.find(matches);
-        }),
-    };
+    return followed(id, this.challenges.watchChallenge({ id }), ({ challenge }) => challenge);
+  }
+
+  /** The same of an enrolment. */
+  followEnrolment(id) {
+    return followed(id, this.enrolments.watchEnrolment({ id }), ({ enrolment }) => enrolment);
   }
 
   /** The seven points of challenge.proto, for an approval. */
@@ -150,14 +212,16 @@ export class Portal {
     const { payload, header } = await readAnswer(jws, pins);
     assert.equal(challenge.state, ChallengeState.APPROVED);
 
-    const required = asked.userVerification !== UserVerification.NOT_ASKED;
-    assert.ok(!required || header.kid === pins.verification.kid, "1: by the user-verification key");
+    const less = [UserVerification.PREFERRED, UserVerification.NOT_ASKED].includes(asked.userVerification);
+    const verified = header.kid === pins.verification.kid;
+    assert.ok(less || verified, "1: by the user-verification key");
+    assert.equal(challenge.answer.userVerified, verified, "the broker says which key it was");
     assert.equal(header.typ, "nanopush-approval+jwt", "1: an approval");
     const { aud, org, sub, jti } = payload;
     assert.deepEqual({ aud, org, sub, jti }, { aud: this.id, org: this.organisation, sub: asked.user, jti: asked.id }, "2");
     assert.equal(payload.nonce, asked.nonce.toString("base64url"), "3: my nonce");
-    assert.equal(payload.mode, "tap", "4: the mode that I asked for");
-    assert.equal(payload.code, undefined, "4: no code in mode TAP");
+    assert.equal(payload.mode, Mode[asked.mode].toLowerCase(), "4: the mode that I asked for");
+    assert.equal(payload.code, asked.mode === Mode.TAP ? undefined : asked.number, "4: the number that I showed, and no other");
     assert.equal(payload.display, displayHash(challenge.display), "5: the hash of what was shown");
     this.checkDisplay(fromBinary(DisplaySchema, challenge.display), asked);
     assert.equal(payload.decision, "approve", "6");
@@ -175,14 +239,57 @@ export class Portal {
   }
 }
 
+function followed(id, stream, pick) {
+  const snapshots = [];
+  const ended = (async () => {
+    for await (const message of stream) snapshots.push(pick(message));
+    return snapshots;
+  })();
+  ended.catch(() => {});
+  return {
+    snapshots,
+    end: () => within(WATCH_MS, `the stream of ${id} ends`, ended),
+    until: (what, matches) =>
+      eventually(WATCH_MS, `${what} in the stream of ${id}`, async () => {
+        await Promise.race([ended, pause(0)]);
+        return snapshots.find(matches);
+      }),
+  };
+}
+
+async function readJws(jws, jwk) {
+  const key = await importJWK(jwk, "ES256");
+  const { payload, protectedHeader } = await compactVerify(jws, key, { algorithms: ["ES256"] });
+  return { payload: JSON.parse(Buffer.from(payload)), header: protectedHeader };
+}
+
 /** Header and claims of an answer, once its signature is right under a pinned key. */
 export async function readAnswer(jws, pins) {
   const { kid } = decodeProtectedHeader(jws);
   const pinned = [pins.possession, pins.verification].find((key) => key.kid === kid);
   assert.ok(pinned, "1: kid is pinned");
-  const key = await importJWK(pinned.jwk, "ES256");
-  const { payload, protectedHeader } = await compactVerify(jws, key, { algorithms: ["ES256"] });
-  return { payload: JSON.parse(Buffer.from(payload)), header: protectedHeader };
+  return readJws(jws, pinned.jwk);
+}
+
+/** The pins of now: along the rotations of a device, as GetUser has it, each of which must follow from the one before. */
+export async function movePins(pins, { id, rotations, generation, possessionKey, userVerificationKey }) {
+  let moved = pins;
+  assert.equal(id, pins.deviceId);
+  for (const { jws, userVerificationKey: next } of rotations.slice(pins.generation - 1)) {
+    const { payload, header } = await readJws(jws, moved.verification.jwk);
+    assert.deepEqual(header, { alg: "ES256", typ: "nanopush-rotation+jwt", kid: moved.verification.kid });
+    const jwk = jwkOf(next);
+    const { iat, tp1, ...claims } = payload;
+    const { organisation: org, user: sub } = pins;
+    assert.ok(Number.isSafeInteger(iat));
+    assert.deepEqual(claims, { v: 1, iss: id, org, sub, gen: moved.generation + 1, tp2: thumbprint(jwk) });
+    moved = { ...moved, generation: claims.gen, possession: { kid: tp1 }, verification: { kid: claims.tp2, jwk } };
+  }
+  const [possession, verification] = [possessionKey, userVerificationKey].map(jwkOf);
+  assert.equal(moved.generation, generation, "the chain ends at the generation of now");
+  assert.equal(moved.possession.kid, thumbprint(possession), "and at the keys of now");
+  assert.equal(moved.verification.kid, thumbprint(verification));
+  return { ...moved, possession: { kid: moved.possession.kid, jwk: possession } };
 }
 
 /** "localhost" without asking a resolver, which may say ::1. */
@@ -203,14 +310,8 @@ export async function refuses(call, code, text = /./) {
 
 /** The whole way once, as a sign of life: enrol, ask, approve, verify. */
 export async function login(portal) {
-  const { user, phone, pins } = await portal.enrol();
-  const connection = await phone.connect();
-  const asked = await portal.ask(user);
-  const push = await phone.nextPush(connection);
-  const resolved = await phone.decide(connection, push, "approve");
-  assert.equal(resolved.state, ChallengeState.APPROVED);
-  const { challenge } = await portal.challenges.getChallenge({ id: asked.id });
-  const claims = await portal.verify(challenge, asked, pins);
-  connection.close();
+  const enrolled = await portal.connected();
+  const claims = await portal.signIn(enrolled);
+  enrolled.connection.close();
   return claims;
 }

@@ -10,7 +10,7 @@ import { describe, test } from "node:test";
 import { ChallengeState } from "../../build/gen-js/nanopush/v1/common_pb.js";
 import { EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
 import { Broker, eventually, pause, runProgram, within } from "./harness.mjs";
-import { makeKey, parseUri, Phone } from "./phone.mjs";
+import { parseUri, Phone } from "./phone.mjs";
 import { login, Portal } from "./portal.mjs";
 
 const modeOf = (file) => (statSync(file).mode & 0o777).toString(8);
@@ -127,7 +127,7 @@ describe("the first start", () => {
     assert.equal(said.host, "push.example.com");
     assert.equal(said.serverName, "push.example.com");
     assert.equal(said.port, broker.ports.device);
-    await Phone.enrolBy({ ...said, host: "127.0.0.1" }, { possession: makeKey(), verification: makeKey() });
+    await Phone.enrol({ ...said, host: "127.0.0.1" });
     assert.equal((await portal.enrolments.getEnrolment({ id })).enrolment.state, EnrolmentState.DONE);
   });
 

@@ -28,30 +28,12 @@ async function oneForEach(what, make, holderOf) {
   return found;
 }
 
-async function enrolled() {
-  const one = await portal.enrol();
-  return { ...one, connection: await one.phone.connect() };
-}
-
 const sessionHolder = ({ connection }) => broker.holderOf(connection.socket);
 
-/** The same portal by a single connection of its own, which stays at one worker. */
-async function portalOnOneConnection(user) {
-  const same = new Portal(broker, portal);
-  same.agent.maxSockets = 1;
-  await same.users.getUser({ user });
-  return same;
-}
-
-function portalHolder({ agent }) {
-  const [socket] = Object.values({ ...agent.freeSockets, ...agent.sockets }).flat();
-  return broker.holderOf(socket);
-}
-
 test("each way from portal to phone and back, over each pair of workers", async (t) => {
-  const phones = await oneForEach("a phone", enrolled, sessionHolder);
+  const phones = await oneForEach("a phone", () => portal.connected(), sessionHolder);
   const [{ user: anybody }] = phones.values();
-  const portals = await oneForEach("a portal's connection", () => portalOnOneConnection(anybody), portalHolder);
+  const portals = await oneForEach("a portal's connection", () => portal.alone(anybody), (alone) => alone.holder());
   const workers = [...phones.keys()].sort();
   assert.deepEqual([...portals.keys()].sort(), workers);
   const names = new Map(workers.map((worker) => [worker, portals.get(worker).lastWorker]));
@@ -80,8 +62,8 @@ test("each way from portal to phone and back, over each pair of workers", async 
 });
 
 test("a phone on one worker is told what a portal cancels at the other", async () => {
-  const one = await enrolled();
-  const portals = await oneForEach("a portal's connection", () => portalOnOneConnection(one.user), portalHolder);
+  const one = await portal.connected();
+  const portals = await oneForEach("a portal's connection", () => portal.alone(one.user), (alone) => alone.holder());
   const there = [...portals].find(([holder]) => holder !== sessionHolder(one))[1];
   const question = await there.ask(one.user);
   await one.phone.nextPush(one.connection);
@@ -91,7 +73,7 @@ test("a phone on one worker is told what a portal cancels at the other", async (
 });
 
 test("a phone that comes back at the other worker takes over there", async () => {
-  const one = await enrolled();
+  const one = await portal.connected();
   const here = sessionHolder(one);
   const elsewhere = async () => {
     const connection = await one.phone.connect();

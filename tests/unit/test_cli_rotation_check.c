@@ -30,8 +30,8 @@ struct rotation {
 struct fixture {
     struct pair pairs[GENERATIONS];
     struct rotation rotations[GENERATIONS - 1];
-    char *jws[GENERATIONS - 1];
-    Nanopush__V1__Device device; /* of the last pair */
+    Nanopush__V1__Rotation rows[GENERATIONS - 1], *shown[GENERATIONS - 1]; /* signed, with the key after it */
+    Nanopush__V1__Device device;                                           /* of the last pair */
     struct pinned_device moved;
 };
 
@@ -46,12 +46,17 @@ static void make_pair(struct pair *pair)
     assert_int_equal(p256_thumbprint(pair->keys.user_verification_key, pair->keys.user_verification), ERR_OK);
 }
 
+static ProtobufCBinaryData view(uint8_t key[P256_PUBLIC_BYTES])
+{
+    return (ProtobufCBinaryData){P256_PUBLIC_BYTES, key};
+}
+
 /* What the broker shows: the keys of that pair. */
 static void show_pair(struct fixture *f, size_t at)
 {
     struct pinned_device *keys = &f->pairs[at].keys;
-    f->device.possession_key = (ProtobufCBinaryData){P256_PUBLIC_BYTES, keys->possession_key};
-    f->device.user_verification_key = (ProtobufCBinaryData){P256_PUBLIC_BYTES, keys->user_verification_key};
+    f->device.possession_key = view(keys->possession_key);
+    f->device.user_verification_key = view(keys->user_verification_key);
 }
 
 static int set_up(void **state)
@@ -71,10 +76,14 @@ static int set_up(void **state)
                                             .more = "",
                                             .v = 1,
                                             .gen = (long long)i + 2};
+        f->rows[i] = (Nanopush__V1__Rotation)NANOPUSH__V1__ROTATION__INIT;
+        f->rows[i].jws = NULL; /* until it is signed */
+        f->rows[i].user_verification_key = view(f->pairs[i + 1].keys.user_verification_key);
+        f->shown[i] = &f->rows[i];
     }
     f->device = (Nanopush__V1__Device)NANOPUSH__V1__DEVICE__INIT;
     f->device.id = (char *)"d1";
-    f->device.rotations = f->jws;
+    f->device.rotations = f->shown;
     f->device.n_rotations = GENERATIONS - 1;
     show_pair(f, GENERATIONS - 1);
     *state = f;
@@ -89,7 +98,7 @@ static int tear_down(void **state)
         p256_key_free(f->pairs[i].user_verification);
     }
     for (size_t i = 0; i < GENERATIONS - 1; i++)
-        free(f->jws[i]);
+        free(f->rows[i].jws);
     free(f);
     return 0;
 }
@@ -119,8 +128,8 @@ static void sign(struct fixture *f, size_t at)
     assert_int_equal(p256_sign(r->key, buf_view(&jws), signature), ERR_OK);
     assert_int_equal(buf_append_byte(&jws, '.'), ERR_OK);
     append_part(&jws, bytes_make(signature, sizeof signature));
-    free(f->jws[at]);
-    f->jws[at] = strndup((const char *)buf_view(&jws).p, buf_len(&jws));
+    free(f->rows[at].jws);
+    f->rows[at].jws = strndup((const char *)buf_view(&jws).p, buf_len(&jws));
     buf_done(&jws);
 }
 
@@ -136,19 +145,23 @@ static enum err check(struct fixture *f)
     return check_from(f, 0);
 }
 
+static void assert_pins(const struct pinned_device *pinned, const struct pinned_device *expected)
+{
+    assert_memory_equal(pinned->possession_key, expected->possession_key, P256_PUBLIC_BYTES);
+    assert_memory_equal(pinned->user_verification_key, expected->user_verification_key, P256_PUBLIC_BYTES);
+    assert_string_equal(pinned->possession, expected->possession);
+    assert_string_equal(pinned->user_verification, expected->user_verification);
+    assert_string_equal(pinned->device_id, "d1");
+    assert_string_equal(pinned->org, "nano");
+}
+
 static void pin_moves_to_the_keys_of_now(void **state)
 {
     struct fixture *f = *state;
     for (size_t pinned = 0; pinned < GENERATIONS - 1; pinned++) { /* it may have been moved before */
         memset(&f->moved, 0, sizeof f->moved);
         assert_int_equal(check_from(f, pinned), ERR_OK);
-        const struct pinned_device *last = &f->pairs[GENERATIONS - 1].keys;
-        assert_memory_equal(f->moved.possession_key, last->possession_key, P256_PUBLIC_BYTES);
-        assert_memory_equal(f->moved.user_verification_key, last->user_verification_key, P256_PUBLIC_BYTES);
-        assert_string_equal(f->moved.possession, last->possession);
-        assert_string_equal(f->moved.user_verification, last->user_verification);
-        assert_string_equal(f->moved.device_id, "d1");
-        assert_string_equal(f->moved.org, "nano");
+        assert_pins(&f->moved, &f->pairs[GENERATIONS - 1].keys);
     }
 }
 
@@ -159,7 +172,7 @@ static void without_a_rotation_of_the_pinned_key_nothing_is_followed(void **stat
     f->device.n_rotations = 0;
     assert_int_equal(check(f), ERR_NOT_FOUND);
     f->device.n_rotations = GENERATIONS - 1;
-    f->device.rotations = f->jws + 1; /* the first one is withheld */
+    f->device.rotations = f->shown + 1; /* the first one is withheld */
     f->device.n_rotations = GENERATIONS - 2;
     assert_int_equal(check(f), ERR_NOT_FOUND);
 }
@@ -167,15 +180,18 @@ static void without_a_rotation_of_the_pinned_key_nothing_is_followed(void **stat
 static void chain_must_be_whole_and_in_order(void **state)
 {
     struct fixture *f = *state;
-    char *without_middle[2], *swapped[3], *twice[4];
-    assert_int_equal(check(f), ERR_OK);
-    memcpy(without_middle, (char *[]){f->jws[0], f->jws[2]}, sizeof without_middle);
-    memcpy(swapped, (char *[]){f->jws[0], f->jws[2], f->jws[1]}, sizeof swapped);
-    memcpy(twice, (char *[]){f->jws[0], f->jws[0], f->jws[1], f->jws[2]}, sizeof twice);
+    Nanopush__V1__Rotation *first = f->shown[0], *middle = f->shown[1], *last = f->shown[2];
     struct {
-        char **rotations;
+        Nanopush__V1__Rotation *rotations[GENERATIONS];
         size_t count;
-    } rows[] = {{without_middle, 2}, {swapped, 3}, {twice, 4}, {f->jws, 2}, {f->jws, 1}};
+    } rows[] = {
+        {{first, last}, 2},
+        {{first, last, middle}, 3},
+        {{first, first, middle, last}, 4},
+        {{first, middle}, 2},
+        {{first}, 1},
+    };
+    assert_int_equal(check(f), ERR_OK);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         f->device.rotations = rows[i].rotations;
         f->device.n_rotations = rows[i].count;
@@ -192,6 +208,8 @@ static void each_must_be_signed_by_the_key_before(void **state)
         assert_int_equal(check(f), ERR_BAD_SIGNATURE);
         f->rotations[i].kid = f->pairs[i].keys.possession;
         assert_int_equal(check(f), i ? ERR_BAD_SIGNATURE : ERR_NOT_FOUND);
+        f->rotations[i].key = good.key; /* the right one, under another name */
+        assert_int_equal(check(f), i ? ERR_BAD_SIGNATURE : ERR_NOT_FOUND);
         f->rotations[i] = good;
         f->rotations[i].key = f->pairs[i + 1].user_verification;
         f->rotations[i].kid = f->pairs[i + 1].keys.user_verification;
@@ -199,6 +217,62 @@ static void each_must_be_signed_by_the_key_before(void **state)
         f->rotations[i] = good;
     }
     assert_int_equal(check(f), ERR_OK);
+}
+
+static void key_shown_must_be_the_one_that_is_named(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < GENERATIONS - 1; i++) {
+        struct pinned_device *before = &f->pairs[i].keys, *named = &f->pairs[i + 1].keys;
+        uint8_t changed[P256_PUBLIC_BYTES + 1] = {0};
+        ProtobufCBinaryData *shown = &f->rows[i].user_verification_key;
+        *shown = view(before->user_verification_key);
+        assert_int_equal(check(f), ERR_BAD_SIGNATURE);
+        *shown = view(named->possession_key);
+        assert_int_equal(check(f), ERR_BAD_SIGNATURE);
+        memcpy(changed, named->user_verification_key, P256_PUBLIC_BYTES);
+        *shown = (ProtobufCBinaryData){sizeof changed, changed};
+        assert_int_equal(check(f), ERR_MALFORMED);
+        changed[40] ^= 1;
+        *shown = view(changed);
+        assert_int_equal(check(f), ERR_INVALID); /* not on the curve */
+        for (size_t len = 0; len < P256_PUBLIC_BYTES; len++) {
+            *shown = (ProtobufCBinaryData){len, len ? named->user_verification_key : NULL};
+            assert_int_equal(check(f), ERR_MALFORMED);
+        }
+        *shown = view(named->user_verification_key);
+        assert_int_equal(check(f), ERR_OK);
+    }
+}
+
+/* The broker's own key takes the place of one in the middle, and signs on. */
+static void key_of_a_stranger_is_not_followed(void **state)
+{
+    struct fixture *f = *state;
+    struct pair stranger;
+    make_pair(&stranger);
+    f->rows[0].user_verification_key = view(stranger.keys.user_verification_key);
+    f->rotations[1].key = stranger.user_verification;
+    assert_int_equal(check(f), ERR_BAD_SIGNATURE);
+    f->rotations[1].kid = stranger.keys.user_verification;
+    assert_int_equal(check(f), ERR_BAD_SIGNATURE);
+    f->rows[0].user_verification_key = view(f->pairs[1].keys.user_verification_key);
+    assert_int_equal(check(f), ERR_BAD_SIGNATURE);
+    p256_key_free(stranger.possession);
+    p256_key_free(stranger.user_verification);
+}
+
+static void failure_leaves_the_pin_untouched(void **state)
+{
+    struct fixture *f = *state;
+    struct pinned_device pinned = f->pairs[0].keys;
+    assert_int_equal(check(f), ERR_OK);
+    f->device.possession_key = view(f->pairs[0].keys.possession_key);
+    assert_int_equal(rotation_check(&pinned, "ada", &f->device, &pinned), ERR_BAD_SIGNATURE);
+    assert_pins(&pinned, &f->pairs[0].keys);
+    show_pair(f, GENERATIONS - 1);
+    assert_int_equal(rotation_check(&pinned, "ada", &f->device, &pinned), ERR_OK);
+    assert_pins(&pinned, &f->pairs[GENERATIONS - 1].keys);
 }
 
 static void last_must_name_the_keys_of_now(void **state)
@@ -228,7 +302,7 @@ static void type_and_claims_must_be_those_of_a_rotation(void **state)
         f->rotations[1].typ = types[i];
         assert_int_equal(check(f), ERR_INVALID);
     }
-    struct rotation bad[12];
+    struct rotation bad[10];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         bad[i] = good;
     bad[0].v = 2;
@@ -239,17 +313,30 @@ static void type_and_claims_must_be_those_of_a_rotation(void **state)
     bad[5].gen = 4;
     bad[6].tp1 = good.tp2;
     bad[7].tp1 = "";
-    bad[8].tp2 = "A";
+    bad[8].tp2 = "";
     bad[9].more = ",\"exp\":1";
-    bad[10].more = ",\"v\":1"; /* twice */
-    bad[11].tp2 = good.iss;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         f->rotations[1] = bad[i];
         assert_int_equal(check(f), ERR_INVALID);
     }
     f->rotations[1] = good;
-    f->rotations[0].gen = 1; /* what was enrolled */
+    f->rotations[1].more = ",\"v\":1"; /* twice */
+    assert_int_equal(check(f), ERR_MALFORMED);
+    f->rotations[1] = good;
+    f->rotations[1].tp2 = "A";
+    assert_int_equal(check(f), ERR_BAD_SIGNATURE);
+    f->rotations[1] = good;
+    for (size_t i = 0; i < GENERATIONS - 1; i++)
+        f->rotations[i].gen = (long long)i + 1; /* the first one is that of the enrolment */
     assert_int_equal(check(f), ERR_INVALID);
+    for (size_t i = 0; i < GENERATIONS - 1; i++)
+        f->rotations[i].gen = (long long)i + 2;
+    f->rotations[0].gen = UINT32_MAX;
+    f->rotations[1].gen = 0;
+    f->rotations[2].gen = 1;
+    assert_int_equal(check(f), ERR_INVALID);
+    f->rotations[1].gen = 3;
+    f->rotations[2].gen = 4;
     f->rotations[0].gen = (long long)UINT32_MAX + 1;
     assert_int_equal(check(f), ERR_INVALID);
     f->rotations[0].gen = 2;
@@ -267,20 +354,20 @@ static void truncated_or_changed_at_each_byte_is_refused(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(check(f), ERR_OK);
-    char *whole = f->jws[1];
+    char *whole = f->rows[1].jws;
     size_t len = strlen(whole);
     for (size_t cut = 0; cut < len; cut++) {
-        f->jws[1] = strndup(whole, cut);
+        f->rows[1].jws = strndup(whole, cut);
         assert_int_not_equal(rotation_check(&f->pairs[0].keys, "ada", &f->device, &f->moved), ERR_OK);
-        free(f->jws[1]);
+        free(f->rows[1].jws);
     }
     for (size_t i = 0; i < len; i++) {
-        f->jws[1] = strdup(whole);
-        f->jws[1][i] = f->jws[1][i] == 'A' ? 'B' : 'A';
+        f->rows[1].jws = strdup(whole);
+        f->rows[1].jws[i] = f->rows[1].jws[i] == 'A' ? 'B' : 'A';
         assert_int_not_equal(rotation_check(&f->pairs[0].keys, "ada", &f->device, &f->moved), ERR_OK);
-        free(f->jws[1]);
+        free(f->rows[1].jws);
     }
-    f->jws[1] = whole;
+    f->rows[1].jws = whole;
 }
 
 static void too_many_or_too_long_are_refused(void **state)
@@ -290,9 +377,9 @@ static void too_many_or_too_long_are_refused(void **state)
     f->device.n_rotations = ROTATIONS_MAX + 1;
     assert_int_equal(rotation_check(&f->pairs[0].keys, "ada", &f->device, &f->moved), ERR_LIMIT);
     f->device.n_rotations = GENERATIONS - 1;
-    free(f->jws[0]);
-    f->jws[0] = calloc(1, ROTATION_JWS_MAX_BYTES + 2);
-    memset(f->jws[0], 'A', ROTATION_JWS_MAX_BYTES + 1);
+    free(f->rows[0].jws);
+    f->rows[0].jws = calloc(1, ROTATION_JWS_MAX_BYTES + 2);
+    memset(f->rows[0].jws, 'A', ROTATION_JWS_MAX_BYTES + 1);
     assert_int_equal(rotation_check(&f->pairs[0].keys, "ada", &f->device, &f->moved), ERR_TOO_BIG);
 }
 
@@ -305,6 +392,9 @@ int main(void)
         ROTATION_TEST(without_a_rotation_of_the_pinned_key_nothing_is_followed),
         ROTATION_TEST(chain_must_be_whole_and_in_order),
         ROTATION_TEST(each_must_be_signed_by_the_key_before),
+        ROTATION_TEST(key_shown_must_be_the_one_that_is_named),
+        ROTATION_TEST(key_of_a_stranger_is_not_followed),
+        ROTATION_TEST(failure_leaves_the_pin_untouched),
         ROTATION_TEST(last_must_name_the_keys_of_now),
         ROTATION_TEST(type_and_claims_must_be_those_of_a_rotation),
         ROTATION_TEST(rotation_of_another_user_is_not_followed),
