@@ -39,10 +39,28 @@ static void answer_accepted(struct challenge_op *op, const Record__Challenge *re
     create_finish(op, e, e == ERR_OK ? &accepted : NULL);
 }
 
+/* What the idempotency key stands for is not sealed: the challenge that it names must be one that this request made. */
+static bool is_of_this_request(const struct challenge_op *op, const Record__Challenge *known)
+{
+    const Record__Challenge *asked = op->record;
+    bool same_nonce = !op->nonce_is_portals || bytes_equal(bytes_make(known->nonce.data, known->nonce.len),
+                                                           bytes_make(asked->nonce.data, asked->nonce.len));
+    return same_nonce && strcmp(id_tag(known->id), id_tag(asked->id)) == 0 &&
+           strcmp(known->portal, asked->portal) == 0 &&
+           strcmp(known->organisation, asked->organisation) == 0 && strcmp(known->user, asked->user) == 0 &&
+           known->mode == asked->mode && known->user_verification == asked->user_verification &&
+           known->life_ms == asked->life_ms && strcmp(known->enrolment, asked->enrolment) == 0;
+}
+
 /* The idempotency key stands for a challenge that was accepted before: say what was said then. */
 static void on_replayed(enum err e, const struct challenge_view *view, void *arg)
 {
     struct challenge_op *op = arg;
+    if (e == ERR_OK && !is_of_this_request(op, view->record)) {
+        METRIC_ADD(SEAL_FAILURES, 1);
+        LOG(ERROR, DOMAIN, "idempotency-forged", "challenge=%s", view->record->id);
+        e = ERR_BAD_SIGNATURE;
+    }
     if (e == ERR_OK)
         answer_accepted(op, view->record, view->expire_unix_ms);
     else
@@ -105,7 +123,7 @@ static void on_created(enum err e, const struct challenge_created *created, void
     LOG(INFO, DOMAIN, "challenge-created", "challenge=%s portal=%s devices=%zu", op->id, op->record->portal,
         created->routes.device_count);
     if (created->superseded)
-        tell_superseded(domain, op->supersede, &created->routes);
+        tell_superseded(domain, op->supersede, &created->others);
     for (size_t i = 0; i < created->routes.device_count; i++)
         push_to(domain, op->record, 1, created->now_unix_ms, created->expire_unix_ms,
                 &created->routes.devices[i]);
@@ -168,6 +186,7 @@ static enum err create_prepare(struct challenge_op *op, const struct challenge_r
         TRY(random_bytes(own_nonce, sizeof own_nonce));
         nonce = bytes_make(own_nonce, sizeof own_nonce);
     }
+    op->nonce_is_portals = request->nonce.len != 0;
     TRY(hash_names(op, request));
     TRY(buf_append(&op->other_display, request->other_display));
     Record__Challenge record = RECORD__CHALLENGE__INIT;

@@ -187,6 +187,9 @@ static void on_devices_again(enum err e, const struct user_view *view, void *arg
     struct push_again *again = arg;
     for (size_t i = 0; e == ERR_OK && i < view->device_count; i++) {
         struct route route = {.presence = view->devices[i].presence};
+        unsigned needed = capability_of(again->record->mode);
+        if ((route.presence.capabilities & needed) != needed)
+            continue;
         memcpy(route.device_id, view->devices[i].record->id, ID_SIZE);
         push_to(again->domain, again->record, again->attempt, again->now_unix_ms, again->expire_unix_ms,
                 &route);

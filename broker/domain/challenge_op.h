@@ -24,6 +24,7 @@ struct challenge_op {
     Record__Challenge *record; /* own copy; resend's too */
     int64_t expire_unix_ms;    /* resend */
     struct buf other_display;
+    bool nonce_is_portals;
     char *pending_of;
     char session[HEX_SIZE(SHA256_BYTES)], idempotency[HEX_SIZE(SHA256_BYTES)], asked[HEX_SIZE(SHA256_BYTES)];
     char supersede[ID_SIZE];

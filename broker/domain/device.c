@@ -218,9 +218,19 @@ static void on_rotate_failed(void *arg)
     rotate_finish(op, op->error);
 }
 
+static void keep_key(const struct device_op *op, const ProtobufCBinaryData *key)
+{
+    store_key_claim(op->domain->store, bytes_make(key->data, key->len), op->id, true, NULL, NULL);
+}
+
 static void on_rotated(enum err e, void *arg)
 {
-    rotate_finish(arg, e);
+    struct device_op *op = arg;
+    if (e == ERR_OK) {
+        keep_key(op, &op->next->possession_key);
+        keep_key(op, &op->next->user_verification_key);
+    }
+    rotate_finish(op, e);
 }
 
 static void on_both_claimed(enum err e, void *arg)
@@ -239,7 +249,8 @@ static void on_first_claimed(enum err e, void *arg)
     if (e != ERR_OK)
         rotate_finish(op, e);
     else
-        store_key_claim(op->domain->store, bytes_make(key->data, key->len), op->id, on_both_claimed, op);
+        store_key_claim(op->domain->store, bytes_make(key->data, key->len), op->id, false, on_both_claimed,
+                        op);
 }
 
 static bool is_new_key(const Record__Device *device, struct bytes key)
@@ -303,6 +314,6 @@ struct device_op *device_rotate(struct domain *domain, const Record__Device *dev
     }
     op->present = (Record__Device *)store_record_copy(&device->base);
     op->next = next_generation(device, jws, possession_key, user_verification_key);
-    store_key_claim(domain->store, possession_key, op->id, on_first_claimed, op);
+    store_key_claim(domain->store, possession_key, op->id, false, on_first_claimed, op);
     return op;
 }

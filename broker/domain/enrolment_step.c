@@ -24,18 +24,22 @@ static void on_asked(enum err e, const struct challenge_accepted *accepted, void
 static void ask_old_phones(struct enrolment_op *op, const Record__Device *device)
 {
     const Record__Enrolment *record = op->record;
-    Nanopush__V1__DisplayField name = NANOPUSH__V1__DISPLAY_FIELD__INIT, *fields[] = {&name};
+    static const char *const platforms[] = {"not said", "iPhone", "Android", "other"};
+    Nanopush__V1__DisplayField name = NANOPUSH__V1__DISPLAY_FIELD__INIT;
+    Nanopush__V1__DisplayField platform = NANOPUSH__V1__DISPLAY_FIELD__INIT, *fields[] = {&name, &platform};
     Nanopush__V1__Display display = NANOPUSH__V1__DISPLAY__INIT;
     struct buf shown = {0};
     int64_t life_ms = op->left_ms < CHALLENGE_LIFE_MAX_MS ? op->left_ms : CHALLENGE_LIFE_MAX_MS;
-    name.label = "New phone";
+    name.label = "New phone, as it calls itself";
     name.value = device->name[0] ? device->name : "without a name";
     display.organisation = record->organisation_name;
     display.portal = record->portal_name[0] ? record->portal_name : record->portal;
     display.user = record->user;
     display.occasion = NANOPUSH__V1__OCCASION__OCCASION_NEW_PHONE;
     display.fields = fields;
-    display.n_fields = 1;
+    platform.label = "Its kind";
+    platform.value = (char *)platforms[device->platform < 4 ? device->platform : 0];
+    display.n_fields = 2;
     if (life_ms > 0 && message_pack(&display.base, &shown) == ERR_OK) {
         const struct challenge_request request = {
             .organisation = record->organisation,
@@ -65,6 +69,11 @@ void enrolment_tell_step(struct enrolment_op *op, const struct enrolment_step *s
     if (step->state != ENROLMENT_DONE || !step->moved)
         return;
     METRIC_ADD(ENROLMENTS_DONE, 1);
+    store_key_claim(op->domain->store, bytes_make(device->possession_key.data, device->possession_key.len),
+                    device->id, true, NULL, NULL);
+    store_key_claim(op->domain->store,
+                    bytes_make(device->user_verification_key.data, device->user_verification_key.len),
+                    device->id, true, NULL, NULL);
     LOG(INFO, DOMAIN, "enrolment-done", "enrolment=%s device=%s", op->id, device->id);
     notice_send(op->domain, &step->told, NANOPUSH__V1__NOTICE__KIND__KIND_PHONE_ADDED, device->name, 0);
 }
@@ -103,6 +112,7 @@ static void advance(struct enrolment_op *op)
         .fence = buf_view(&op->fence),
         .from = op->state,
         .good = op->good,
+        .device = op->enrolled->device,
         .may_add = op->record->may_add,
         .devices_max = op->domain->devices_max,
     };

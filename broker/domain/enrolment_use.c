@@ -144,7 +144,8 @@ static void on_both_claimed(enum err e, void *arg)
 
 static void claim(struct enrolment_op *op, const ProtobufCBinaryData *key, store_done_fn next)
 {
-    store_key_claim(op->domain->store, bytes_make(key->data, key->len), op->enrolled->device->id, next, op);
+    store_key_claim(op->domain->store, bytes_make(key->data, key->len), op->enrolled->device->id, false, next,
+                    op);
 }
 
 static void on_first_claimed(enum err e, void *arg)

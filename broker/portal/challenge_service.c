@@ -263,6 +263,8 @@ static void on_get_read(enum err e, const struct challenge_view *view, void *arg
 {
     struct waiting *waiting = arg;
     waiting->read = NULL;
+    if (e == ERR_OK && view->state == CHALLENGE_PENDING && view->now_unix_ms >= view->expire_unix_ms)
+        challenge_expire(rpc_domain(waiting->call), view);
     get_finish(waiting, e, view);
 }
 

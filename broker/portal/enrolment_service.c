@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "core/log.h"
 #include "domain/enrolment.h"
 #include "domain/text.h"
 #include "domain/watch.h"
@@ -148,6 +149,9 @@ static void create_enrolment(struct rpc_call *call, const ProtobufCMessage *mess
         .life_ms = (unsigned)life_ms,
         .may_add = rpc_has_scope(call, NANOPUSH__V1__SCOPE__SCOPE_ADMIN),
     };
+    if (asked.may_add)
+        LOG(INFO, PORTAL, "enrolment-override", "portal=%s",
+            portal->id); /* no old phone is asked: scope admin */
     struct creation *creation = mem_new(sizeof *creation);
     creation->call = call;
     creation->user = mem_copy_string(request->user);

@@ -54,6 +54,9 @@ enum err snapshot_challenge(const struct secret *secret, const struct challenge_
     c->id = record->id;
     c->user = record->user;
     c->state = (Nanopush__V1__ChallengeState)view->state;
+    if (view->state == CHALLENGE_PENDING && view->now_unix_ms >= view->expire_unix_ms)
+        c->state =
+            NANOPUSH__V1__CHALLENGE_STATE__CHALLENGE_STATE_EXPIRED; /* whether or not it is settled yet */
     c->revision = view->revision;
     c->create_time = time_or_none(view->create_unix_ms, &ret->created);
     c->expire_time = time_or_none(view->expire_unix_ms, &ret->expires);

@@ -27,7 +27,8 @@ static enum err read_created(const redisReply *reply, struct challenge_created *
     if (reply_is(reply, "ok")) {
         created->now_unix_ms = reply_int(reply, 1);
         created->expire_unix_ms = reply_int(reply, 2);
-        routes_parse(reply_at(reply, 3), reply_at(reply, 4), &created->routes);
+        routes_parse(reply_at(reply, 3), NULL, &created->routes);
+        routes_parse(reply_at(reply, 6), reply_at(reply, 4), &created->others);
         created->superseded = reply_int(reply, 5) == 1;
         return ERR_OK;
     }
@@ -53,6 +54,7 @@ static void on_create(struct store_call *call, enum err e, const redisReply *rep
     bool told = e == ERR_OK || e == ERR_BAD_STATE || e == ERR_LIMIT;
     call->fn.challenge_create(e, told ? &created : NULL, call->arg);
     routes_done(&created.routes);
+    routes_done(&created.others);
 }
 
 struct store_call *store_challenge_create(struct store *store, const struct challenge_create *create,

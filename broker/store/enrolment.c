@@ -197,6 +197,8 @@ struct store_call *store_enrolment_advance(struct store *store, const struct enr
     call_arg_int(call, advance->good);
     call_arg_int(call, advance->may_add);
     call_arg_int(call, advance->devices_max);
+    call_arg(call, bytes_of(advance->device->id));
+    call_arg_device(call, advance->device);
     return call_send(call);
 }
 
@@ -204,11 +206,12 @@ static void on_claim(struct store_call *call, enum err e, const redisReply *repl
 {
     if (e == ERR_OK && !(reply->type == REDIS_REPLY_INTEGER && reply->integer == 1))
         e = ERR_EXISTS;
-    call->fn.done(e, call->arg);
+    if (call->fn.done)
+        call->fn.done(e, call->arg);
 }
 
 struct store_call *store_key_claim(struct store *store, struct bytes public_key, const char *device_id,
-                                   store_done_fn fn, void *arg)
+                                   bool keep, store_done_fn fn, void *arg)
 {
     struct store_call *call = call_new(store, SCRIPT_key_claim, device_id, on_claim, arg);
     uint8_t digest[SHA256_BYTES] = {0};
@@ -219,6 +222,7 @@ struct store_call *store_key_claim(struct store *store, struct bytes public_key,
     hex_encode(bytes_make(digest, sizeof digest), hash);
     call_key(call, key_public(hash));
     call_arg(call, bytes_of(device_id));
+    call_arg_int(call, keep);
     return call_send(call);
 }
 

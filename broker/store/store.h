@@ -200,8 +200,9 @@ struct store_call *store_enrolment_use(struct store *store, const struct enrolme
 struct enrolment_advance {
     const char *id;
     struct bytes fence;
-    enum enrolment_state from; /* TO_CONFIRM or TO_APPROVE */
-    bool good;                 /* false: a wrong code, or refused: it becomes VOID */
+    enum enrolment_state from;    /* TO_CONFIRM or TO_APPROVE */
+    bool good;                    /* false: a wrong code, or refused: it becomes VOID */
+    const Record__Device *device; /* what it is to become, from the sealed Enrolled */
     bool may_add;
     unsigned devices_max;
 };
@@ -210,9 +211,12 @@ struct enrolment_advance {
 struct store_call *store_enrolment_advance(struct store *store, const struct enrolment_advance *advance,
                                            store_enrolment_step_fn fn, void *arg);
 
-/** A key belongs to one device for good. Errors: ERR_EXISTS: it is another's. */
+/**
+ * Claim a key for a device, for a while; with @p keep for good, once what it was claimed for has succeeded. @p fn may be
+ * NULL. Errors: ERR_EXISTS: it is another's.
+ */
 struct store_call *store_key_claim(struct store *store, struct bytes public_key, const char *device_id,
-                                   store_done_fn fn, void *arg);
+                                   bool keep, store_done_fn fn, void *arg);
 
 /** Errors: ERR_NOT_FOUND. One that is final stays as it is. */
 struct store_call *store_enrolment_cancel(struct store *store, const char *id, struct bytes fence,
@@ -305,7 +309,8 @@ struct challenge_create {
 
 struct challenge_created {
     int64_t now_unix_ms, expire_unix_ms;
-    struct routes routes; /* whom to push to; inboxes: who waits for the superseded one */
+    struct routes routes; /* whom to push to */
+    struct routes others; /* superseded: who waits for that one, and the phones that may show it */
     char other_id
         [ID_SIZE];     /* ERR_BAD_STATE: the pending one; ERR_OK and replay: the challenge it stands for */
     bool superseded;   /* the one named in supersede has just become that */

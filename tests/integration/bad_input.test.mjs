@@ -15,6 +15,7 @@ import { login, Portal, refuses, unique } from "./portal.mjs";
 import { handshakeError, noise, sendInTls, sendRaw } from "./raw.mjs";
 
 const HEARTBEAT_S = 10;
+const AT_ONCE_MS = 1000; // not by the time that a Hello may take
 const broker = new Broker({ heartbeat_s: HEARTBEAT_S, hello_timeout_ms: 3000, handshake_timeout_ms: 3000 });
 let portal;
 let stranger;
@@ -648,12 +649,12 @@ describe("how a phone speaks", () => {
     const { uri, phone: newcomer, connection: enrolling } = await openFor(await newEnrolment());
     enrolling.send("enrol", Phone.enrolFields(enrolling, uri, newcomer, { token: randomBytes(16) }));
     assert.equal((await enrolling.nextError()).code, "NOT_FOUND");
-    await enrolling.untilClosed();
+    await enrolling.untilClosed(AT_ONCE_MS);
 
     const unknown = await phone.open();
     unknown.send("hello", phone.helloFields(unknown, { signature: randomBytes(64) }));
     assert.equal((await unknown.nextError()).code, "DENIED");
-    await unknown.untilClosed();
+    await unknown.untilClosed(AT_ONCE_MS);
 
     const attached = await phone.connect();
     for (let strike = 1; strike <= 3; strike++) {
@@ -661,7 +662,7 @@ describe("how a phone speaks", () => {
       attached.send("hello", phone.helloFields(attached, { signature: randomBytes(64) }));
       assert.equal((await attached.nextError()).code, "DENIED");
     }
-    await attached.untilClosed();
+    await attached.untilClosed(AT_ONCE_MS);
   });
 
   test("an unknown field of a known message is ignored", async () => {

@@ -170,6 +170,19 @@ describe("never downgraded", () => {
     assert.equal((await unable.phone.nextPush(again)).challengeId, easier.id, "the first that it is asked");
   });
 
+  test("Welcome counts what follows, and nothing that the phone cannot do", async () => {
+    const able = await portal.connected(ABLE);
+    const { phone } = await portal.enrol(able.user);
+    await portal.ask(able.user, { mode: Mode.CODE });
+    const connection = await phone.connect();
+    assert.equal(connection.welcome.pendingCount, 0);
+    await nothing(connection, "challenge");
+    phone.capabilities = CAN_CODE;
+    const again = await phone.connect();
+    assert.equal(again.welcome.pendingCount, 1);
+    await phone.nextPush(again);
+  });
+
   test("a user whose phones cannot: failed_precondition, and other modes are as ever", async () => {
     const { user, phone, pins, connection } = await portal.connected();
     for (const mode of [Mode.UNSPECIFIED, Mode.CHOOSE, Mode.CODE])

@@ -52,9 +52,10 @@ export function parseUri(text) {
   };
 }
 
+// The public key comes as JWK from the generator itself: publicKey.export() can deadlock with the garbage collector that
+// frees the generator's job (Node 20).
 export function makeKey() {
-  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const jwk = publicKey.export({ format: "jwk" });
+  const { privateKey, publicKey: jwk } = generateKeyPairSync("ec", { namedCurve: "P-256", publicKeyEncoding: { format: "jwk" } });
   return { privateKey, jwk, point: pointOf(jwk), thumbprint: thumbprint(jwk) };
 }
 

@@ -359,7 +359,10 @@ static inline void on_created(enum err e, const struct challenge_created *create
         got.replay = created->replay;
         got.same_session = created->other_same_session;
         memcpy(got.other_id, created->other_id, ID_SIZE);
-        got_told(&created->routes);
+        struct routes told = created->routes;
+        told.inboxes = created->others.inboxes;
+        told.inbox_count = created->others.inbox_count;
+        got_told(&told);
     }
     got_came(e, created);
 }

@@ -114,6 +114,30 @@ static void what_cannot_be_accepted_says_why(void **state)
     assert_int_equal(near.push_count, 1);
 }
 
+/* The idempotency value is not sealed: one that names another's challenge is no answer. */
+static void forged_idempotency_brings_nobody_elses_challenge(void **state)
+{
+    (void)state;
+    struct person victim = signer(&near, 1), thief = signer(&far, 2);
+    struct challenge_request request = request_for(&thief);
+    char thiefs[ID_SIZE], *key = NULL;
+    request.idempotency = bytes_of("key");
+    request.asked = bytes_of("asked");
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    memcpy(thiefs, asked.id, ID_SIZE);
+    request = request_for(&victim);
+    request.idempotency = bytes_of("key");
+    request.asked = bytes_of("asked");
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    redisReply *stored = redisCommand(redis.raw, "KEYS np1:{%s}:i:*", victim.tag);
+    assert_int_equal(stored->elements, 1);
+    key = stored->element[0]->str;
+    const char *known = redis_text(NULL, "GET %s", key);
+    redis_do("SET %s %s%s", key, thiefs, known + ID_LEN);
+    freeReplyObject(stored);
+    assert_int_equal(ask(&near, &request), ERR_BAD_SIGNATURE);
+}
+
 static void same_request_is_answered_the_same(void **state)
 {
     (void)state;
@@ -400,6 +424,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nodes_set_up, nodes_tear_down)
         TEST(accepted_challenge_is_pushed_to_the_other_worker),
+        TEST(forged_idempotency_brings_nobody_elses_challenge),
         TEST(what_cannot_be_accepted_says_why),
         TEST(same_request_is_answered_the_same),
         TEST(same_browser_supersedes),

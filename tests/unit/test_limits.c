@@ -421,6 +421,21 @@ static void missed_pushes_delay_by_a_minute_at_most_and_never_lock(void **state)
     assert_can_log_in("");
 }
 
+static void what_nobody_settled_counts_as_missed_once(void **state)
+{
+    struct asked asked = {0};
+    int64_t expired;
+    (void)state;
+    assert_int_equal(ask(&asked, ""), ERR_OK);
+    pass(LIFE_MS);
+    expired = now;
+    assert_refused("", false, expired + 10 * SECOND); /* the thief's browser was closed: nobody waited */
+    settle(&asked, CHALLENGE_EXPIRED);                /* somebody reads it after all */
+    assert_refused("", false, expired + 10 * SECOND);
+    pass(10 * SECOND);
+    assert_can_log_in("");
+}
+
 static void twenty_pushes_a_day_whatever_their_outcome(void **state)
 {
     int64_t began;
@@ -513,6 +528,7 @@ int main(void)
         TEST(two_wrong_numbers_in_ten_minutes_lock),
         TEST(two_wrong_numbers_further_apart_do_not_lock),
         TEST(missed_pushes_delay_by_a_minute_at_most_and_never_lock),
+        TEST(what_nobody_settled_counts_as_missed_once),
         TEST(twenty_pushes_a_day_whatever_their_outcome),
         TEST(the_phone_lifts_the_daily_limit),
         TEST(an_approval_resets_the_daily_count),

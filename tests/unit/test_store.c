@@ -349,14 +349,14 @@ static void attach_lists_what_is_pending(void **state)
     (void)state;
     struct person person = person_with_phone();
     char waiting[ID_SIZE], settled[ID_SIZE], over[ID_SIZE];
-    Record__Challenge record = challenge_of(&person, over, 1);
-    record.portal = "first";
-    assert_int_equal(challenge_create_plain(&a, &record), ERR_OK);
-    record = challenge_of(&person, settled, LIFE_MS);
+    Record__Challenge record = challenge_of(&person, settled, LIFE_MS);
     record.portal = "second";
     assert_int_equal(challenge_create_plain(&a, &record), ERR_OK);
     assert_int_equal(challenge_settle(&a, settled, CHALLENGE_CANCELLED, NULL), ERR_OK);
     challenge_new(&a, &person, waiting, LIFE_MS);
+    record = challenge_of(&person, over, 1);
+    record.portal = "first";
+    assert_int_equal(challenge_create_plain(&a, &record), ERR_OK);
     TURN_UNTIL(attach(&b, &person, 1, 1) == ERR_OK && got.pending_count < 2); /* one millisecond is over */
     assert_int_equal(got.pending_count, 1);
     assert_string_equal(got.pending[0], waiting);

@@ -223,8 +223,14 @@ static void wrong_fence_is_not_found(void **state)
 static enum err advance(const char *id, enum enrolment_state from, bool good)
 {
     assert_int_equal(enrolment_get(&a, id, false), ERR_OK);
-    const struct enrolment_advance step = {
-        .id = id, .fence = got.enrolment.fence, .from = from, .good = good, .devices_max = LIMIT};
+    const Record__Device *device =
+        got.enrolment.enrolled ? got.enrolment.enrolled->device : &(Record__Device)RECORD__DEVICE__INIT;
+    const struct enrolment_advance step = {.id = id,
+                                           .fence = got.enrolment.fence,
+                                           .from = from,
+                                           .good = good,
+                                           .device = device,
+                                           .devices_max = LIMIT};
     return got_wait(store_enrolment_advance(a.store, &step, on_enrolment_step, NULL));
 }
 
@@ -246,6 +252,41 @@ static void who_has_a_phone_adds_one_only_where_allowed(void **state)
     assert_string_equal(got.told.devices[0].device_id, person.phone);
     assert_int_equal(phones_of(&person), 2);
     assert_int_equal(advance(id, ENROLMENT_TO_APPROVE, true), ERR_BAD_STATE);
+}
+
+static void waiting_phone_is_stored_as_no_device(void **state)
+{
+    (void)state;
+    struct person person = person_with_phone(), second = person_with_other_phone(&person);
+    char id[ID_SIZE];
+    begin(&person, id, false, LIFE_MS);
+    assert_int_equal(use_with(id, &second, false), ERR_OK);
+    /* Whoever writes to Redis finds no sealed device to put among the devices. */
+    assert_int_equal(redis_do("HEXISTS %s device_value", key_enrolment(id).text), 0);
+}
+
+static enum err claim(const struct person *person, const char *device_id, bool keep)
+{
+    return got_wait(store_key_claim(a.store, bytes_make(person->keys[0], sizeof person->keys[0]), device_id,
+                                    keep, on_done, NULL));
+}
+
+static void key_is_claimed_for_a_while_and_then_for_good(void **state)
+{
+    (void)state;
+    struct person person = person_new(), other = person_new();
+    uint8_t digest[SHA256_BYTES];
+    char hash[HEX_SIZE(SHA256_BYTES)];
+    assert_int_equal(sha256(bytes_make(person.keys[0], sizeof person.keys[0]), digest), ERR_OK);
+    hex_encode(bytes_make(digest, sizeof digest), hash);
+    assert_int_equal(claim(&person, person.phone, false), ERR_OK);
+    assert_in_range(redis_do("TTL %s", key_public(hash).text), 1, 900);
+    assert_int_equal(claim(&person, other.phone, false), ERR_EXISTS);
+    assert_int_equal(claim(&person, person.phone, true), ERR_OK);
+    assert_int_equal(redis_do("TTL %s", key_public(hash).text), -1);
+    assert_int_equal(claim(&person, other.phone, true), ERR_EXISTS);
+    assert_int_equal(claim(&person, person.phone, false), ERR_OK);
+    assert_int_equal(redis_do("TTL %s", key_public(hash).text), -1);
 }
 
 static void refused_on_the_old_phone_is_void(void **state)
@@ -350,6 +391,8 @@ int main(void)
         TEST(wrong_fence_is_not_found),
         TEST(who_has_a_phone_adds_one_only_where_allowed),
         TEST(refused_on_the_old_phone_is_void),
+        TEST(waiting_phone_is_stored_as_no_device),
+        TEST(key_is_claimed_for_a_while_and_then_for_good),
         TEST(approved_after_its_time_changes_nothing),
         TEST(race_of_two_enrolments_is_decided_at_use),
         TEST(phones_are_limited),

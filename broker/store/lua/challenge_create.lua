@@ -2,7 +2,8 @@
 -- KEYS user, devices, presence, pending, limits, challenge, idempotency [, challenge to supersede]
 -- ARGV id, record, life ms, kept ms after that, portal, browser session (a hash, '' for none), idempotency ('' for none:
 --      what is asked for), capability that a phone needs, shows a code (1, 0) [, id to supersede]
--- -> {'ok', now, expiry, {device id, presence, ...}, {inbox that waited for the superseded, ...}, superseded (1, 0)}
+-- -> {'ok', now, expiry, {device id, presence, ...}, {inbox that waited for the superseded, ...}, superseded (1, 0),
+--     {device id, presence, ...} of all phones, which may show the superseded}
 --    | {'replay', id} the idempotency key stands for that challenge | {'conflict'} it stands for another request
 --    | {'no-user'} | {'no-device'} | {'no-capable'} | {'locked', until} | {'backoff', until}
 --    | {'pending', id, may supersede (1, 0), same session (1, 0)} another one of the portal waits
@@ -35,16 +36,25 @@ end
 
 local now, told, superseded = now_ms(), {}, 0
 if redis.call('HGET', challenge, 'record') ~= record then
+  local all, open = redis.call('HGETALL', pending), {}
+  for i = 1, #all, 2 do
+    local expire = parse_pending(all[i + 1])
+    if expire > now then
+      table.insert(open, all[i])
+      table.insert(open, all[i + 1])
+    else -- nobody has settled it, and nobody may: it was missed, and counts so from its own time on
+      redis.call('HDEL', pending, all[i])
+      limits_settled(limits, expire, 'expired', '')
+    end
+  end
   local refused, until_ms = limits_refuse(limits, now, session)
   if refused then
     return {refused, string.format('%d', until_ms)}
   end
-  local all = redis.call('HGETALL', pending)
+  all = open
   for i = 1, #all, 2 do
-    local expire, other_portal, other_session = parse_pending(all[i + 1])
-    if expire <= now then
-      redis.call('HDEL', pending, all[i])
-    elseif other_portal == portal and all[i] ~= supersede then
+    local _, other_portal, other_session = parse_pending(all[i + 1])
+    if other_portal == portal and all[i] ~= supersede then
       local same = session ~= '' and other_session == session
       return {'pending', all[i], (same or ARGV[9] == '1') and 1 or 0, same and 1 or 0}
     end
@@ -66,4 +76,5 @@ if redis.call('HGET', challenge, 'record') ~= record then
     redis.call('SET', idempotency, id .. ' ' .. asked, 'PX', 600000)
   end
 end
-return {'ok', tostring(now), redis.call('HGET', challenge, 'expires'), routes, told, superseded}
+return {'ok', tostring(now), redis.call('HGET', challenge, 'expires'), routes, told, superseded,
+  superseded == 1 and device_routes(devices, presence) or {}}

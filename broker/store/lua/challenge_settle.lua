@@ -42,8 +42,11 @@ if settlement ~= '' then
 end
 redis.call('HINCRBY', challenge, 'revision', 1)
 redis.call('PEXPIRE', challenge, keep)
-redis.call('HDEL', pending, id)
-local locked_until = limits_settled(limits, now, wanted, c[5] or '')
+local was_pending = redis.call('HDEL', pending, id) == 1
+local locked_until = 0
+if was_pending or wanted ~= 'expired' then -- else challenge_create has counted it as missed
+  locked_until = limits_settled(limits, wanted == 'expired' and tonumber(c[3]) or now, wanted, c[5] or '')
+end
 if locked_until == 0 then
   return outcome('moved', wanted, settlement)
 end

@@ -9,6 +9,6 @@ if e[2] ~= 'waiting' and e[2] ~= 'to-confirm' and e[2] ~= 'to-approve' then
   return {'ok', {}}
 end
 redis.call('HSET', enrolment, 'state', 'cancelled')
-redis.call('HDEL', enrolment, 'enrolled', 'device_value')
+redis.call('HDEL', enrolment, 'enrolled')
 redis.call('HINCRBY', enrolment, 'revision', 1)
 return {'ok', waiters(enrolment)}

@@ -1,5 +1,6 @@
 -- Use the token, whose hash C has compared in the record that comes back here as a fence. The device is made at once, or,
--- where a code is to be confirmed or an old phone to approve, kept in the enrolment until enrolment_advance makes it.
+-- where a code is to be confirmed or an old phone to approve, by enrolment_advance: until then no value of it is stored
+-- that would pass for a device.
 -- KEYS enrolment, devices, user, presence
 -- ARGV record, device id, device value, enrolled (sealed), keys (both), may add without asking (1, 0), most devices,
 --      a code is to be confirmed (1, 0), capabilities
@@ -28,7 +29,7 @@ if e[2] == 'done' or e[2] == 'to-confirm' or e[2] == 'to-approve' then
     redis.call('HDEL', presence, e[5])
   end
   redis.call('HSET', enrolment, 'state', 'void', 'holder', holder)
-  redis.call('HDEL', enrolment, 'enrolled', 'device_value')
+  redis.call('HDEL', enrolment, 'enrolled')
   redis.call('HINCRBY', enrolment, 'revision', 1)
   return {'void', waiters(enrolment), e[5], holder}
 end
@@ -51,8 +52,7 @@ if ARGV[8] == '1' then
 elseif active > 0 and ARGV[6] ~= '1' then
   state = 'to-approve'
 end
-redis.call('HSET', enrolment, 'state', state, 'enrolled', enrolled, 'keys', keys, 'device', id,
-  'device_value', device, 'capabilities', ARGV[9])
+redis.call('HSET', enrolment, 'state', state, 'enrolled', enrolled, 'keys', keys, 'device', id, 'capabilities', ARGV[9])
 if state == 'done' then
   told = device_routes(devices, presence)
   redis.call('HSET', devices, id, device)

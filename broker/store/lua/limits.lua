@@ -35,7 +35,7 @@ local function limits_refuse(limits, now, session)
   if now < limits_number(limits, 'locked_until') then
     return 'locked', limits_number(limits, 'locked_until')
   end
-  if session ~= '' and redis.call('HEXISTS', limits, 's:' .. session) == 1 then
+  if session ~= '' and limits_number(limits, 's:' .. session) > now - KEPT_MS then
     return nil
   end
   if limits_locked_until(limits, now) > 0 then
