@@ -92,7 +92,7 @@ clean:
 
 # ---- rules ----
 .PHONY: unit fuzz-targets
-unit: $(UNIT)
+unit: $(UNIT) $(FUZZ:=.o) # the fuzz targets are compiled with the tests, so that they do not rot
 fuzz-targets: $(FUZZ)
 
 $(BUILD)/libbroker.a: $(BROKER_OBJ) $(PROTO_OBJ)

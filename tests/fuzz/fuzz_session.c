@@ -208,9 +208,9 @@ struct store_call *store_enrolment_cancel(struct store *store, const char *id, s
 }
 
 struct store_call *store_key_claim(struct store *store, struct bytes public_key, const char *device_id,
-                                   bool keep, store_done_fn fn, void *arg)
+                                   bool for_good, store_done_fn fn, void *arg)
 {
-    if (keep)
+    if (for_good)
         return NULL;
     (void)store, (void)public_key;
     return keep(CALL_DONE, device_id, FN(fn), arg);
