@@ -48,6 +48,7 @@ if [ "${1:-}" = test ]; then
   need_program wrk wrk
   need_program openssl openssl
   need_program zbarimg zbar-tools
+  need_program chromium chromium
   need_program rsvg-convert librsvg2-bin
   need_program clang-format clang-format
 fi
