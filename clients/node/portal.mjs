@@ -101,7 +101,8 @@ async function movePins(name) {
 
 // ---- enrolling ----
 
-async function enrol({ session: { user }, session }) {
+async function enrol({ session }) {
+  const { user } = session;
   const secret = randomBytes(16); // which the broker never sees
   const { id, uri } = await broker.enrolments.createEnrolment({ user });
   session.enrolling = { id, user, organisation, secret, uri: `${uri}#s=${secret.toString("base64url")}` };
@@ -144,7 +145,7 @@ function home({ session }) {
 const only = (allowed, route) => (visit) => (visit.session && allowed(visit.session) ? route(visit) : redirect("/"));
 const mayAsk = ({ user, signedIn }) => !signedIn && users.hadPhone(user);
 const mayEnrol = ({ user, signedIn }) => signedIn || !users.hadPhone(user);
-const hasAsked = (session) => mayAsk(session) && session.asked;
+const hasAsked = ({ asked }) => asked;
 const isEnrolling = (session) => mayEnrol(session) && session.enrolling;
 const showPush = ({ session }) => page(session.asked ? pages.waitPage(session.asked) : pages.askPage(session));
 const showEnrol = ({ session: { user, enrolling } }) =>
@@ -176,7 +177,8 @@ function onError(error) {
   report(error);
   if (error instanceof Refusal)
     return page(pages.problemPage("What your phone signed does not hold, so nothing was changed."), 403);
-  if (error instanceof ConnectError && FOR_PEOPLE.includes(error.code)) return page(pages.problemPage(error.rawMessage), 409);
+  if (error instanceof ConnectError && FOR_PEOPLE.includes(error.code))
+    return page(pages.problemPage(error.rawMessage), 409);
   return page(pages.problemPage("Your phone cannot be asked just now. Please try again in a minute."), 502);
 }
 

@@ -14,7 +14,8 @@ import { EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
 import { es256, jwkOf, jwsInput, proof } from "../vectors/inputs.mjs";
 import { makeKey, makeKeys, Phone } from "./phone.mjs";
 
-execFileSync(fileURLToPath(new URL("../../clients/node/generate.sh", import.meta.url)), { stdio: ["ignore", "ignore", "inherit"] });
+const generate = fileURLToPath(new URL("../../clients/node/generate.sh", import.meta.url));
+execFileSync(generate, { stdio: ["ignore", "ignore", "inherit"] });
 const { followRotations, pinPhone, Refusal, verifyApproval } = await import("../../clients/node/approval.mjs");
 
 const NOW_MS = 1_790_000_000_000;
@@ -228,7 +229,10 @@ describe("1: whose statement it is", () => {
     });
 
   test("claims of another kind", async () => {
-    for (const claims of [{ v: 2 }, { v: "1" }, { extra: 1 }, { exp: "1790000060" }, { exp: 1.5 }, { mode: "tap", code: "042" }, { mode: "constructor", code: "042" }, { org: "" }, { sub: ["ada"] }])
+    for (const claims of [
+      { v: 2 }, { v: "1" }, { extra: 1 }, { exp: "1790000060" }, { exp: 1.5 }, { org: "" }, { sub: ["ada"] },
+      { mode: "tap", code: "042" }, { mode: "constructor", code: "042" },
+    ])
       await refuses(verify(world(), { claims }), "no_statement", 1);
     await refuses(verify(world({ mode: Mode.CODE, number: "042" }), { claims: { code: 42 } }), "no_statement", 1);
     await refuses(verify(world({ mode: Mode.CODE, number: "042" }), { code: "042\n" }), "no_statement", 1);
@@ -344,7 +348,11 @@ describe("5: what was shown", () => {
 
   test("one field more, or with another label, or in another order", async () => {
     const [batch, other] = [CONTEXT.fields[0], { label: "Approver", value: "Ben" }];
-    for (const [sent, shown] of [[[batch], [batch, other]], [[batch], [{ ...batch, label: "b" }]], [[batch, other], [other, batch]]]) {
+    for (const [sent, shown] of [
+      [[batch], [batch, other]],
+      [[batch], [{ ...batch, label: "b" }]],
+      [[batch, other], [other, batch]],
+    ]) {
       const all = world({ context: { ...CONTEXT, fields: sent } });
       all.push.display = displayOf(all.asked, { fields: shown });
       await refuses(verify(all), "display_content", 5);
@@ -352,7 +360,8 @@ describe("5: what was shown", () => {
   });
 
   test("a field that nobody knows, and what is no Display", async () => {
-    for (const wrong of [Buffer.concat([displayOf(world().asked), Buffer.from([0x98, 0x06, 0x01])]), Buffer.from([0x0a, 0xff])]) {
+    const unknown = Buffer.from([0x98, 0x06, 0x01]); // field 99, a varint
+    for (const wrong of [Buffer.concat([displayOf(world().asked), unknown]), Buffer.from([0x0a, 0xff])]) {
       const all = world();
       all.push.display = wrong;
       await refuses(verify(all), "display_content", 5);
@@ -468,8 +477,10 @@ describe("pinning a phone", () => {
   });
 
   test("a secret that anybody can guess proves nothing", async () => {
-    for (const guessed of [Buffer.alloc(0), Buffer.alloc(15)])
-      await refuses(pinPhone({ enrolment: done({ proof: proof(guessed, parts) }), asked: { ...asked, secret: guessed } }), "proof", 0);
+    for (const guessed of [Buffer.alloc(0), Buffer.alloc(15)]) {
+      const enrolment = done({ proof: proof(guessed, parts) });
+      await refuses(pinPhone({ enrolment, asked: { ...asked, secret: guessed } }), "proof", 0);
+    }
   });
 
   test("other keys than the proven ones", async () => {
@@ -488,7 +499,9 @@ describe("pinning a phone", () => {
     off[64] ^= 1;
     const hybrid = Buffer.concat([Buffer.of(6), possession.point.subarray(1)]);
     const compressed = Buffer.concat([Buffer.of(2), possession.point.subarray(1, 33)]);
-    for (const point of [off, hybrid, compressed, Buffer.concat([possession.point, Buffer.of(0)]), possession.point.subarray(0, 64), new Uint8Array(), Buffer.alloc(65, 4)])
+    const long = Buffer.concat([possession.point, Buffer.of(0)]);
+    const short = possession.point.subarray(0, 64);
+    for (const point of [off, hybrid, compressed, long, short, new Uint8Array(), Buffer.alloc(65, 4)])
       await refuses(pinPhone({ enrolment: done({ possessionKey: point }), asked }), "key", 0);
   });
 });
@@ -529,7 +542,10 @@ describe("following rotations", () => {
     const moved = {
       ...pin,
       generation: 2,
-      keys: [{ role: "possession", kid: tp1 }, { role: "user_verification", kid: second, jwk: jwkOf(first.userVerificationKey) }],
+      keys: [
+        { role: "possession", kid: tp1 },
+        { role: "user_verification", kid: second, jwk: jwkOf(first.userVerificationKey) },
+      ],
     };
     assert.deepEqual(await followRotations(moved, device), { ...pinOf(phone), name: pin.name });
   });
@@ -554,7 +570,8 @@ describe("following rotations", () => {
       possessionKey: bytes(vector.next_possession_point),
       userVerificationKey: point,
     });
-    assert.deepEqual(moved.keys.map(({ kid }) => kid), [vector.next_possession_thumbprint, vector.next_user_verification_thumbprint]);
+    const next = [vector.next_possession_thumbprint, vector.next_user_verification_thumbprint];
+    assert.deepEqual(moved.keys.map(({ kid }) => kid), next);
   });
 
   for (const [title, change] of [
