@@ -11,7 +11,7 @@
 int64_t clock_mono_ms(void);
 int64_t clock_unix_ms(void);
 
-/** Monotonic microseconds, for latency histograms. */
+/** Monotonic microseconds. */
 int64_t clock_mono_us(void);
 
 #endif

@@ -1,7 +1,6 @@
 /**
  * The certificates that a broker makes for itself on first start: a CA, whose key phones pin, and server
- * certificates under it. For a test or a small installation they are all it needs; an operator with a CA of
- * his own names his files in the configuration, and nothing here runs.
+ * certificates under it.
  *
  *     <dir>/<name>-ca.pem, <dir>/<name>-ca.key     the CA, P-256, 20 years
  *     <dir>/<leaf>.pem, <dir>/<leaf>.key           leaf followed by its CA (the file tls_server_new() takes),
