@@ -23,9 +23,10 @@ LDLIBS_BROKER := -lhiredis -lhttp_parser -lnghttp2 -levent_core -lconfig -lqrenc
 LDLIBS_CLI    := -lcurl -lqrencode -lhttp_parser -levent_core -ljansson -lprotobuf-c -lssl -lcrypto
 
 # ---- what is generated ----
-PROTOS      := $(wildcard proto/nanopush/v1/*.proto) proto/grpc/health/v1/health.proto
+PROTOS      := $(wildcard proto/nanopush/v1/*.proto) $(wildcard proto/google/rpc/*.proto) \
+               proto/grpc/health/v1/health.proto
 PROTO_GEN   := $(PROTOS:proto/%.proto=$(BUILD)/gen/%.pb-c.c) $(BUILD)/gen/google/protobuf/timestamp.pb-c.c \
-               $(BUILD)/gen/google/protobuf/duration.pb-c.c
+               $(BUILD)/gen/google/protobuf/duration.pb-c.c $(BUILD)/gen/google/protobuf/any.pb-c.c
 RECORD_GEN  := $(BUILD)/gen/store/record.pb-c.c
 SCRIPT_GEN  := $(BUILD)/gen/store/scripts.c
 GENERATED   := $(PROTO_GEN) $(RECORD_GEN) $(SCRIPT_GEN)

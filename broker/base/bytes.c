@@ -67,9 +67,10 @@ enum err hex_decode(struct bytes in, uint8_t *out, size_t len)
     return ERR_OK;
 }
 
-void base64url_encode(struct bytes in, char *out)
+static void encode_base64(struct bytes in, const char *last_two, char *out)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    char alphabet[65] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    memcpy(alphabet + 62, last_two, 2);
     uint32_t bits = 0;
     unsigned bit_count = 0;
     for (size_t i = 0; i < in.len; i++) {
@@ -80,6 +81,16 @@ void base64url_encode(struct bytes in, char *out)
     if (bit_count)
         *out++ = alphabet[bits << (6 - bit_count) & 63];
     *out = '\0';
+}
+
+void base64url_encode(struct bytes in, char *out)
+{
+    encode_base64(in, "-_", out);
+}
+
+void base64_encode(struct bytes in, char *out)
+{
+    encode_base64(in, "+/", out);
 }
 
 static int base64url_digit(uint8_t c)

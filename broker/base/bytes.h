@@ -48,6 +48,9 @@ MUST_CHECK enum err hex_decode(struct bytes in, uint8_t *out, size_t len);
 /** Unpadded base64url (RFC 4648, 5), NUL-terminated; @p out has BASE64URL_SIZE(in.len) characters. */
 void base64url_encode(struct bytes in, char *out);
 
+/** Unpadded base64 (RFC 4648, 4), as base64url_encode() but for two characters of the alphabet. */
+void base64_encode(struct bytes in, char *out);
+
 /**
  * Decode unpadded base64url strictly: no padding, no white space, no other alphabet, unused bits zero.
  * @param      in   the text.

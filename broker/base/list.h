@@ -39,6 +39,16 @@ static inline void list_append(struct list *head, struct list *node)
     head->prev = node;
 }
 
+/** Move every node of @p from to the end of @p to, in order. */
+static inline void list_move(struct list *from, struct list *to)
+{
+    while (!list_empty(from)) {
+        struct list *node = from->next;
+        list_remove(node);
+        list_append(to, node);
+    }
+}
+
 /** The object of @p type whose member @p member is at @p node. */
 #define CONTAINER_OF(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 

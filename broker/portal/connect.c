@@ -24,14 +24,36 @@ static enum err append_quoted(struct buf *out, const char *text)
     return buf_append_byte(out, '"');
 }
 
-enum err connect_append_error(struct buf *out, enum rpc_code code, const char *text)
+/* "debug" is the detail in words, for whoever has no library that knows its type. */
+static enum err append_detail(struct buf *out, const struct rpc_detail *detail)
 {
-    TRY(buf_printf(out, "{\"code\":\"%s\",\"message\":", rpc_code_name(code)));
-    TRY(append_quoted(out, text));
+    TRY(buf_printf(out, "{\"type\":\"%s\",\"value\":\"", detail->type));
+    TRY(rpc_append_base64(out, buf_view(&detail->packed)));
+    TRY(buf_append_byte(out, '"'));
+    if (buf_len(&detail->json) > 0) {
+        TRY(buf_append(out, bytes_of(",\"debug\":")));
+        TRY(buf_append(out, buf_view(&detail->json)));
+    }
     return buf_append_byte(out, '}');
 }
 
-static void refuse(const struct rpc_answer *to, unsigned status, enum rpc_code code, const char *text)
+enum err connect_append_error(struct buf *out, const struct rpc_error *error)
+{
+    const char *before = ",\"details\":[";
+    TRY(buf_printf(out, "{\"code\":\"%s\",\"message\":", rpc_code_name(error->code)));
+    TRY(append_quoted(out, error->text));
+    if (error->details && !list_empty(error->details)) {
+        LIST_EACH (node, error->details) {
+            TRY(buf_append(out, bytes_of(before)));
+            TRY(append_detail(out, CONTAINER_OF(node, struct rpc_detail, node)));
+            before = ",";
+        }
+        TRY(buf_append_byte(out, ']'));
+    }
+    return buf_append_byte(out, '}');
+}
+
+static void refuse(const struct rpc_answer *to, unsigned status, const struct rpc_error *error)
 {
     struct http_header headers[RPC_HEADERS_MAX];
     struct buf body = {0};
@@ -42,7 +64,7 @@ static void refuse(const struct rpc_answer *to, unsigned status, enum rpc_code c
         headers[count++] = (struct http_header){bytes_of("allow"), bytes_of("POST")};
     if (status == 415)
         headers[count++] = (struct http_header){bytes_of("accept-post"), bytes_of(post_types)};
-    if (connect_append_error(&body, code, text) != ERR_OK)
+    if (connect_append_error(&body, error) != ERR_OK)
         LOG(ERROR, PORTAL, "no-memory");
     http_respond(to->ex, status, headers, count, buf_view(&body));
     buf_done(&body);
@@ -68,9 +90,9 @@ static void unary_reply(const struct rpc_answer *to, struct bytes message)
     http_respond(to->ex, 200, headers, rpc_headers(to, to->content_type, headers), message);
 }
 
-static void unary_end(const struct rpc_answer *to, enum rpc_code code, const char *text)
+static void unary_end(const struct rpc_answer *to, const struct rpc_error *error)
 {
-    refuse(to, rpc_code_status(code), code, text);
+    refuse(to, rpc_code_status(error->code), error);
 }
 
 #define TIMEOUT                                                                                              \
@@ -190,12 +212,12 @@ const struct rpc_protocol connect_get = {
 
 /* ---- server streams ---- */
 
-enum err connect_append_end(struct buf *out, enum rpc_code code, const char *text)
+enum err connect_append_end(struct buf *out, const struct rpc_error *error)
 {
     struct buf end = {0};
-    enum err e = buf_append(&end, bytes_of(text ? "{\"error\":" : "{"));
-    if (e == ERR_OK && text)
-        e = connect_append_error(&end, code, text);
+    enum err e = buf_append(&end, bytes_of(error ? "{\"error\":" : "{"));
+    if (e == ERR_OK && error)
+        e = connect_append_error(&end, error);
     if (e == ERR_OK)
         e = buf_append_byte(&end, '}');
     if (e == ERR_OK)
@@ -210,11 +232,11 @@ static enum err stream_open(const struct http_exchange *ex, struct buf *scratch,
     return rpc_open_envelope(ex->body, message);
 }
 
-static void stream_end(const struct rpc_answer *to, enum rpc_code code, const char *text)
+static void stream_end(const struct rpc_answer *to, const struct rpc_error *error)
 {
     struct buf out = {0};
     rpc_start(to);
-    enum err e = connect_append_end(&out, code, text);
+    enum err e = connect_append_end(&out, error);
     if (e == ERR_OK)
         e = http_send(to->ex, buf_view(&out));
     buf_done(&out);

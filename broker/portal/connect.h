@@ -10,11 +10,11 @@
 
 extern const struct rpc_protocol connect_unary, connect_get, connect_stream;
 
-/** Append {"code":...,"message":...}. @return ERR_OK; ERR_NOMEM. */
-MUST_CHECK enum err connect_append_error(struct buf *out, enum rpc_code code, const char *text);
+/** Append {"code":...,"message":...,"details":[...]}. @return ERR_OK; ERR_NOMEM. */
+MUST_CHECK enum err connect_append_error(struct buf *out, const struct rpc_error *error);
 
-/** Append the envelope that ends a stream; @p text NULL: it ended well. @return ERR_OK; ERR_NOMEM. */
-MUST_CHECK enum err connect_append_end(struct buf *out, enum rpc_code code, const char *text);
+/** Append the envelope that ends a stream; @p error NULL: it ended well. @return ERR_OK; ERR_NOMEM. */
+MUST_CHECK enum err connect_append_end(struct buf *out, const struct rpc_error *error);
 
 /** Parse Connect-Timeout-Ms: 1 to 10 digits, not zero. @return false if it is not that. */
 bool connect_parse_timeout(struct bytes text, uint64_t *ms);

@@ -16,6 +16,12 @@ bool grpc_parse_timeout(struct bytes text, uint64_t *ms);
 /** Append @p text as grpc-message wants it: "%", and what is not printable ASCII, percent-encoded. @return ERR_OK; ERR_NOMEM. */
 MUST_CHECK enum err grpc_append_message(struct buf *out, const char *text);
 
+/**
+ * Append a google.rpc.Status of code, text and details, packed, in base64, as grpc-status-details-bin has it.
+ * @return ERR_OK; ERR_NOMEM.
+ */
+MUST_CHECK enum err grpc_append_details(struct buf *out, const struct rpc_error *error);
+
 /** The number of a code in grpc-status: 1 for canceled to 16 for unauthenticated. */
 unsigned grpc_status(enum rpc_code code);
 

@@ -50,6 +50,7 @@ void rpc_call_free(struct rpc_call *call)
     portal_unref(call->portal);
     timer_cancel(&call->deadline);
     arena_done(&call->arena);
+    rpc_details_free(&call->details);
     free(call);
 }
 

@@ -115,7 +115,14 @@ bool rpc_send(struct rpc_call *call, const ProtobufCMessage *response);
 /** End a stream well. */
 void rpc_finish(struct rpc_call *call);
 
-/** End a call with an error; the text says what to do next. */
+/**
+ * Add a detail to the error that the call is about to end with: a message that callers know by its full name, as
+ * google.rpc.RetryInfo. Connect carries it in "details", gRPC in grpc-status-details-bin. Copied; lost where memory is
+ * out, since an error without it is still an error.
+ */
+void rpc_add_detail(struct rpc_call *call, const ProtobufCMessage *detail);
+
+/** End a call with an error, and the details added before; the text says what to do next. */
 void rpc_fail(struct rpc_call *call, enum rpc_code code, const char *text, ...) PRINTF(3, 4);
 
 /** End a call with what an error of the store or of the broker itself means to a caller. */

@@ -35,6 +35,7 @@ struct rpc_call {
     struct timer deadline;
     void (*on_end)(void *state);
     void *state;
+    struct list details; /* struct rpc_detail, of the error to come */
 };
 
 /** What rpc.c hands to http_server_new(); @p arg of its callbacks is the server. */

@@ -239,6 +239,7 @@ static struct rpc_call *call_new(struct rpc_server *server, struct http_exchange
 {
     struct rpc_call *call = mem_new(sizeof *call);
     list_append(&server->calls, &call->node);
+    list_init(&call->details);
     call->server = server;
     call->ex = ex;
     call->method = method;
@@ -310,7 +311,8 @@ static void on_bad_request(unsigned status, const char *reason, struct buf *body
     else
         METRIC_ADD(BAD_REQUESTS_PARSER, 1);
     *content_type = "application/json";
-    if (connect_append_error(body, code, reason) != ERR_OK)
+    const struct rpc_error error = {.code = code, .text = reason};
+    if (connect_append_error(body, &error) != ERR_OK)
         LOG(ERROR, PORTAL, "no-memory");
 }
 

@@ -1,9 +1,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "portal/rpc_call.h"
+#include "wire/json.h"
+#include "wire/message.h"
 
 #define RPC_TEXT_MAX 512
 
@@ -21,8 +24,9 @@ void rpc_refuse(const struct rpc_server *server, struct http_exchange *ex,
                 enum rpc_code code, const char *text)
 {
     const struct rpc_answer to = {.ex = ex, .content_type = content_type, .worker = server->worker};
+    const struct rpc_error error = {.code = code, .text = text};
     count_outcome(code);
-    protocol->refuse(&to, status, code, text);
+    protocol->refuse(&to, status, &error);
 }
 
 static struct rpc_answer answer_of(const struct rpc_call *call)
@@ -38,19 +42,28 @@ static void leave(struct rpc_call *call)
     rpc_call_free(call);
 }
 
-static void end(struct rpc_call *call, enum rpc_code code, const char *text)
+void rpc_add_detail(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    const struct rpc_protocol *protocol = call->protocol;
-    const struct rpc_answer to = answer_of(call);
-    leave(call);
-    protocol->end(&to, code, text);
+    struct rpc_detail *detail = mem_new(sizeof *detail);
+    detail->type = message->descriptor->name;
+    list_append(&call->details, &detail->node);
+    if (message_pack(message, &detail->packed) != ERR_OK || json_encode(message, &detail->json) != ERR_OK)
+        LOG(WARN, PORTAL, "detail-incomplete", "type=%s", detail->type);
 }
 
 static void fail(struct rpc_call *call, enum rpc_code code, const char *text)
 {
+    const struct rpc_protocol *protocol = call->protocol;
+    const struct rpc_answer to = answer_of(call);
+    struct list details;
+    const struct rpc_error error = {.code = code, .text = text, .details = &details};
     LOG(DEBUG, PORTAL, "call-failed", "path=%s code=%s", call->method->path, rpc_code_name(code));
     count_outcome(code);
-    end(call, code, text);
+    list_init(&details);
+    list_move(&call->details, &details);
+    leave(call);
+    protocol->end(&to, &error);
+    rpc_details_free(&details);
 }
 
 void rpc_fail(struct rpc_call *call, enum rpc_code code, const char *text, ...)
@@ -117,6 +130,9 @@ bool rpc_send(struct rpc_call *call, const ProtobufCMessage *response)
 
 void rpc_finish(struct rpc_call *call)
 {
+    const struct rpc_protocol *protocol = call->protocol;
+    const struct rpc_answer to = answer_of(call);
     METRIC_ADD(RPC_OK, 1);
-    end(call, RPC_UNKNOWN, NULL);
+    leave(call);
+    protocol->end(&to, NULL);
 }

@@ -1,5 +1,7 @@
 #include "portal/rpc_protocol.h"
 
+#include <stdlib.h>
+
 #include "wire/json.h"
 #include "wire/message.h"
 
@@ -22,6 +24,27 @@ const char *rpc_code_name(enum rpc_code code)
 unsigned rpc_code_status(enum rpc_code code)
 {
     return codes[code].status;
+}
+
+void rpc_details_free(struct list *details)
+{
+    while (!list_empty(details)) {
+        struct rpc_detail *detail = CONTAINER_OF(details->next, struct rpc_detail, node);
+        list_remove(&detail->node);
+        buf_done(&detail->packed);
+        buf_done(&detail->json);
+        free(detail);
+    }
+}
+
+enum err rpc_append_base64(struct buf *out, struct bytes in)
+{
+    uint8_t *room = buf_reserve(out, BASE64URL_SIZE(in.len));
+    if (!room)
+        return ERR_NOMEM;
+    base64_encode(in, (char *)room);
+    buf_commit(out, BASE64URL_SIZE(in.len) - 1);
+    return ERR_OK;
 }
 
 enum err rpc_append_envelope(struct buf *out, uint8_t flags, struct bytes message)

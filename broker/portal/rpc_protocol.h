@@ -16,6 +16,20 @@ struct rpc_answer {
     const char *worker;       /* for the header nanopush-worker; empty: none */
 };
 
+/** One detail of an error: a message of the type named, in both forms. */
+struct rpc_detail {
+    struct list node;
+    const char *type;        /* full name, static */
+    struct buf packed, json; /* json may be empty */
+};
+
+/** What a call ends with where it does not end well. */
+struct rpc_error {
+    enum rpc_code code;
+    const char *text;
+    const struct list *details; /* struct rpc_detail; NULL for none */
+};
+
 struct rpc_protocol {
     const char *verb;   /* HTTP method */
     bool unary, stream; /* kinds of methods that it can call */
@@ -38,14 +52,20 @@ struct rpc_protocol {
     /** Answer a unary call with what append() made; ends the exchange. NULL where unary is false. */
     void (*reply)(const struct rpc_answer *to, struct bytes message);
 
-    /** End a call, begun to be answered or not, and the exchange. @p text NULL: a stream ended well. */
-    void (*end)(const struct rpc_answer *to, enum rpc_code code, const char *text);
+    /** End a call, begun to be answered or not, and the exchange. @p error NULL: a stream ended well. */
+    void (*end)(const struct rpc_answer *to, const struct rpc_error *error);
 
     /** Refuse what is no call; ends the exchange. @p status is for protocols that use HTTP's. */
-    void (*refuse)(const struct rpc_answer *to, unsigned status, enum rpc_code code, const char *text);
+    void (*refuse)(const struct rpc_answer *to, unsigned status, const struct rpc_error *error);
 };
 
+/** Free what hangs on a list of struct rpc_detail. */
+void rpc_details_free(struct list *details);
+
 #define RPC_ENVELOPE_BYTES 5
+
+/** Append @p in in unpadded base64. @return ERR_OK; ERR_NOMEM. */
+MUST_CHECK enum err rpc_append_base64(struct buf *out, struct bytes in);
 
 /** Append flags, length and @p message. @return ERR_OK; ERR_NOMEM. */
 MUST_CHECK enum err rpc_append_envelope(struct buf *out, uint8_t flags, struct bytes message);

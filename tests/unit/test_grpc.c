@@ -134,18 +134,52 @@ static void connect_errors_are_json(void **state)
 {
     (void)state;
     struct buf out = {0};
-    assert_int_equal(connect_append_error(&out, RPC_NOT_FOUND, "no \"a\\b\"\n"), ERR_OK);
+    const struct rpc_error quoted = {.code = RPC_NOT_FOUND, .text = "no \"a\\b\"\n"};
+    assert_int_equal(connect_append_error(&out, &quoted), ERR_OK);
     assert_true(
         bytes_equal(buf_view(&out), bytes_of("{\"code\":\"not_found\",\"message\":\"no \\\"a\\\\b\\\"?\"}")));
     buf_done(&out);
-    assert_int_equal(connect_append_end(&out, RPC_UNKNOWN, NULL), ERR_OK);
+    assert_int_equal(connect_append_end(&out, NULL), ERR_OK);
     assert_true(bytes_equal(buf_view(&out), bytes_make("\2\0\0\0\2{}", 7)));
     buf_done(&out);
-    assert_int_equal(connect_append_end(&out, RPC_ABORTED, "x"), ERR_OK);
+    const struct rpc_error aborted = {.code = RPC_ABORTED, .text = "x"};
+    assert_int_equal(connect_append_end(&out, &aborted), ERR_OK);
     const char *end = "{\"error\":{\"code\":\"aborted\",\"message\":\"x\"}}";
     assert_int_equal(buf_len(&out), RPC_ENVELOPE_BYTES + strlen(end));
     assert_memory_equal(buf_view(&out).p + RPC_ENVELOPE_BYTES, end, strlen(end));
     buf_done(&out);
+}
+
+/* google.rpc.RetryInfo of 5 s and a message without JSON, as a list of details. */
+static void details_are_carried_in_both_protocols(void **state)
+{
+    (void)state;
+    struct rpc_detail retry = {.type = "google.rpc.RetryInfo"}, other = {.type = "x.Y"};
+    struct list details;
+    list_init(&details);
+    list_append(&details, &retry.node);
+    list_append(&details, &other.node);
+    assert_int_equal(buf_append(&retry.packed, bytes_make("\x0a\x02\x08\x05", 4)), ERR_OK);
+    assert_int_equal(buf_append(&retry.json, bytes_of("{\"retryDelay\":\"5s\"}")), ERR_OK);
+    assert_int_equal(buf_append(&other.packed, bytes_make("\xfb\xff\xbf", 3)), ERR_OK);
+    const struct rpc_error error = {.code = RPC_RESOURCE_EXHAUSTED, .text = "later", .details = &details};
+    struct buf out = {0};
+    assert_int_equal(connect_append_error(&out, &error), ERR_OK);
+    assert_true(bytes_equal(
+        buf_view(&out),
+        bytes_of("{\"code\":\"resource_exhausted\",\"message\":\"later\",\"details\":["
+                 "{\"type\":\"google.rpc.RetryInfo\",\"value\":\"CgIIBQ\",\"debug\":{\"retryDelay\":\"5s\"}},"
+                 "{\"type\":\"x.Y\",\"value\":\"+/+/\"}]}")));
+    buf_done(&out);
+    assert_int_equal(grpc_append_details(&out, &error), ERR_OK);
+    assert_true(
+        bytes_equal(buf_view(&out),
+                    bytes_of("CAgSBWxhdGVyGjAKKHR5cGUuZ29vZ2xlYXBpcy5jb20vZ29vZ2xlLnJwYy5SZXRyeUluZm8SBAoCCAU"
+                             "aHgoXdHlwZS5nb29nbGVhcGlzLmNvbS94LlkSA/v/vw")));
+    buf_done(&out);
+    buf_done(&retry.packed);
+    buf_done(&retry.json);
+    buf_done(&other.packed);
 }
 
 static void parameters_are_found_in_a_query(void **state)
@@ -213,6 +247,7 @@ int main(void)
         cmocka_unit_test(grpc_message_is_percent_encoded),
         cmocka_unit_test(codes_have_grpcs_numbers),
         cmocka_unit_test(connect_errors_are_json),
+        cmocka_unit_test(details_are_carried_in_both_protocols),
         cmocka_unit_test(parameters_are_found_in_a_query),
         cmocka_unit_test(message_of_a_query_is_decoded),
     };
