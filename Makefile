@@ -19,8 +19,8 @@ CFLAGS   ?= -g
 override CFLAGS += -std=c11 -D_GNU_SOURCE -DNANOPUSH_VERSION='"$(VERSION)"' $(WARNINGS) $(HARDEN) $(OPTIMISE)
 CPPFLAGS += -Ibroker -Iclients -I$(BUILD)/gen
 LDFLAGS  += -pie -Wl,-z,relro,-z,now
-LDLIBS_BROKER := -lhiredis -lhttp_parser -lnghttp2 -levent_core -lconfig -lqrencode -ljansson -lprotobuf-c -lssl -lcrypto
-LDLIBS_CLI    := -lcurl -lqrencode -lhttp_parser -levent_core -ljansson -lprotobuf-c -lssl -lcrypto
+LDLIBS_BROKER := -lhiredis -lhttp_parser -lnghttp2 -lconfig -lqrencode -ljansson -lprotobuf-c -lssl -lcrypto
+LDLIBS_CLI    := -lcurl -lqrencode -lhttp_parser -ljansson -lprotobuf-c -lssl -lcrypto
 
 # ---- what is generated ----
 PROTOS      := $(wildcard proto/nanopush/v1/*.proto) $(wildcard proto/google/rpc/*.proto) \

@@ -24,7 +24,6 @@ need_program ar binutils
 need_program protoc-c protobuf-c-compiler
 need_program protoc protobuf-compiler
 need_header stdlib.h libc6-dev
-need_header event2/event.h libevent-dev
 need_header hiredis/hiredis.h libhiredis-dev
 need_header openssl/ssl.h libssl-dev
 need_header protobuf-c/protobuf-c.h libprotobuf-c-dev
@@ -36,7 +35,6 @@ need_header libconfig.h libconfig-dev
 need_header qrencode.h libqrencode-dev
 need_header curl/curl.h libcurl4-openssl-dev
 command -v redis-server >/dev/null 2>&1 || need_program redis-check-rdb redis-tools
-need_version libevent-core-2.1-7 2.1.12-stable-8+deb12u1
 need_version libnghttp2-14 1.52.0-1+deb12u2
 
 if [ "${1:-}" = test ]; then

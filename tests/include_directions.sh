@@ -8,7 +8,7 @@ cd "$(dirname -- "$0")/.."
 allowed() {
   case $1 in
   base)   echo "|" ;;
-  core)   echo "base | event2/ libconfig.h" ;;
+  core)   echo "base | libconfig.h" ;;
   crypto) echo "base | openssl/ jansson.h" ;;
   wire)   echo "base nanopush google | protobuf-c/ jansson.h" ;;
   net)    echo "base core crypto | openssl/ http_parser.h nghttp2/" ;;

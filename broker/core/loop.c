@@ -1,45 +1,32 @@
 #include "core/loop.h"
 
-#include <event2/event.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 
+#define EVENTS_PER_TURN 256
+
 struct loop {
-    struct event_base *base;
-    struct event *wake;    /* ends the poll when the first timer is due */
-    struct timer *timers;  /* root of a pairing heap: due first */
-    struct list deferrals; /* waiting, in order */
+    int epoll_fd;
     bool stopping;
+    struct epoll_event found[EVENTS_PER_TURN]; /* by this turn's poll; ptr: struct io, NULL once it is done */
+    int found_at, found_count;                 /* found_at..found_count have still to be called */
+    struct timer *timers;                      /* root of a pairing heap: due first */
+    struct list deferrals;                     /* waiting, in order */
 };
-
-static void on_wake(evutil_socket_t fd, short events, void *arg)
-{
-    (void)fd, (void)events, (void)arg; /* the turn runs what is due */
-}
-
-/* What libevent would print is returned to the caller as an error. */
-static void print_nothing(int severity, const char *message)
-{
-    (void)severity, (void)message;
-}
 
 struct loop *loop_new(void)
 {
-    event_set_log_callback(print_nothing);
     struct loop *loop = calloc(1, sizeof(*loop));
     if (!loop)
         return NULL;
     list_init(&loop->deferrals);
-    struct event_config *config = event_config_new();
-    if (config && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV) == 0)
-        loop->base = event_base_new_with_config(config);
-    if (config)
-        event_config_free(config);
-    if (loop->base)
-        loop->wake = evtimer_new(loop->base, on_wake, NULL);
-    if (!loop->wake) {
-        loop_free(loop);
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0) {
+        free(loop);
         return NULL;
     }
     return loop;
@@ -49,10 +36,7 @@ void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
-    if (loop->wake)
-        event_free(loop->wake);
-    if (loop->base)
-        event_base_free(loop->base);
+    close(loop->epoll_fd);
     free(loop);
 }
 
@@ -82,22 +66,36 @@ static void run_timers(struct loop *loop)
     }
 }
 
+/* How long the poll may sleep, in the terms of epoll_wait(2). */
+static int sleep_ms(const struct loop *loop)
+{
+    if (!list_empty(&loop->deferrals))
+        return 0;
+    if (!loop->timers)
+        return -1;
+    int64_t wait_ms = loop->timers->due_ms - clock_mono_ms();
+    return wait_ms < 0 ? 0 : wait_ms > INT_MAX ? INT_MAX : (int)wait_ms;
+}
+
+/* A descriptor's error or hang-up shows as all that is wanted: whoever reads or writes then meets it. */
+static unsigned io_events(const struct io *io, uint32_t epoll_events)
+{
+    if (epoll_events & (EPOLLERR | EPOLLHUP))
+        return io->wanted;
+    return io->wanted & ((epoll_events & EPOLLIN ? IO_READ : 0u) | (epoll_events & EPOLLOUT ? IO_WRITE : 0u));
+}
+
 static void poll_descriptors(struct loop *loop)
 {
-    int flags = EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY;
-    if (!list_empty(&loop->deferrals)) {
-        flags |= EVLOOP_NONBLOCK;
-    } else if (loop->timers) {
-        int64_t wait_ms = loop->timers->due_ms - clock_mono_ms();
-        if (wait_ms < 0)
-            wait_ms = 0;
-        struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
-        if (event_add(loop->wake, &tv))
-            flags |= EVLOOP_NONBLOCK; /* out of memory: turning without sleep keeps every deadline */
-    } else {
-        event_del(loop->wake);
+    int count = epoll_wait(loop->epoll_fd, loop->found, EVENTS_PER_TURN, sleep_ms(loop));
+    loop->found_count = count > 0 ? count : 0;
+    for (loop->found_at = 0; loop->found_at < loop->found_count;) {
+        const struct epoll_event *event = &loop->found[loop->found_at++];
+        struct io *io = event->data.ptr;
+        unsigned events = io ? io_events(io, event->events) : 0;
+        if (events)
+            io->fn(events, io->arg);
     }
-    event_base_loop(loop->base, flags);
 }
 
 void loop_run(struct loop *loop)
@@ -195,13 +193,6 @@ bool timer_armed(const struct timer *t)
     return t->link != NULL;
 }
 
-static void on_event(evutil_socket_t fd, short events, void *arg)
-{
-    (void)fd;
-    struct io *io = arg;
-    io->fn((events & EV_READ ? IO_READ : 0u) | (events & EV_WRITE ? IO_WRITE : 0u), io->arg);
-}
-
 void io_init(struct io *io, struct loop *loop, int fd, io_fn fn, void *arg)
 {
     *io = (struct io){.loop = loop, .fd = fd, .fn = fn, .arg = arg};
@@ -212,21 +203,30 @@ enum err io_want(struct io *io, bool read, bool write)
     unsigned wanted = (read ? IO_READ : 0u) | (write ? IO_WRITE : 0u);
     if (wanted == io->wanted)
         return ERR_OK;
-    io_done(io);
-    if (!wanted)
+    if (!wanted) {
+        io_done(io);
         return ERR_OK;
-    short events = (short)(EV_PERSIST | (read ? EV_READ : 0) | (write ? EV_WRITE : 0));
-    if (event_assign(&io->event, io->loop->base, io->fd, events, on_event, io) || event_add(&io->event, NULL))
+    }
+    struct epoll_event event = {.events = (read ? (uint32_t)EPOLLIN : 0) | (write ? (uint32_t)EPOLLOUT : 0),
+                                .data.ptr = io};
+    if (epoll_ctl(io->loop->epoll_fd, io->wanted ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, io->fd, &event)) {
+        io_done(io);
         return ERR_IO;
+    }
     io->wanted = wanted;
     return ERR_OK;
 }
 
 void io_done(struct io *io)
 {
-    if (io->wanted)
-        event_del(&io->event);
+    struct loop *loop = io->loop;
+    if (!io->wanted)
+        return;
     io->wanted = 0;
+    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
+    for (int i = loop->found_at; i < loop->found_count; i++)
+        if (loop->found[i].data.ptr == io)
+            loop->found[i].data.ptr = NULL;
 }
 
 void deferral_init(struct deferral *d, loop_fn fn, void *arg)

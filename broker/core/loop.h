@@ -1,6 +1,7 @@
 /**
- * The event loop of one process: descriptors, timers and deferred calls, all from one thread. It is the only
- * thing that knows that libevent is underneath; nobody else names an event_base.
+ * The event loop of one process: descriptors, timers and deferred calls, all from one thread. Underneath is
+ * epoll, whose own word a descriptor is the only thing that the loop keeps for it: a watch costs its owner the
+ * few bytes of a struct io, and nothing else that user space holds (adr/0005).
  *
  * One turn:   poll -> descriptors' callbacks -> due timers' callbacks -> deferred calls -> poll ...
  *
@@ -10,7 +11,6 @@
 #ifndef NANOPUSH_CORE_LOOP_H
 #define NANOPUSH_CORE_LOOP_H
 
-#include <event2/event_struct.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -67,9 +67,11 @@ enum io_event {
  */
 typedef void (*io_fn)(unsigned events, void *arg);
 
-/** A watch on one descriptor, embedded in its owner. Fields are the loop's; set by io_init(). */
+/**
+ * A watch on one descriptor, embedded in its owner. Fields are the loop's; set by io_init(). While something is
+ * wanted it must stay where it is in memory: epoll holds its address.
+ */
 struct io {
-    struct event event;
     struct loop *loop;
     io_fn fn;
     void *arg;

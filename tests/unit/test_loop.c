@@ -287,6 +287,84 @@ static void io_want_fails_on_what_cannot_be_polled(void **state)
     assert_int_equal(io_want(&io, false, false), ERR_OK);
 }
 
+static void note_events(unsigned events, void *arg)
+{
+    note(events == IO_READ ? 'r' : events == IO_WRITE ? 'w' : 'b');
+    io_done(arg);
+}
+
+static void io_shows_the_end_of_the_other_side_as_all_that_is_wanted(void **state)
+{
+    (void)state;
+    static const bool wants[][2] = {{true, false}, {false, true}, {true, true}};
+    for (size_t i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
+        int fds[2];
+        struct io io;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+        close(fds[1]); /* a hang-up, which epoll reports wanted or not */
+        io_init(&io, loop, fds[0], note_events, &io);
+        assert_int_equal(io_want(&io, wants[i][0], wants[i][1]), ERR_OK);
+        run_for(2);
+        close(fds[0]);
+    }
+    assert_string_equal(trace, "rwb");
+}
+
+static void want_only_writing_of_right(unsigned events, void *arg)
+{
+    (void)events;
+    note('l');
+    io_done(arg);
+    assert_int_equal(io_want(&right, false, true), ERR_OK);
+}
+
+static void io_want_counts_for_what_the_poll_has_found_already(void **state)
+{
+    (void)state;
+    int a[2], b[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
+    io_init(&left, loop, a[0], want_only_writing_of_right, &left);
+    io_init(&right, loop, b[0], note_events, &right);
+    assert_int_equal(io_want(&left, true, false), ERR_OK);
+    assert_int_equal(io_want(&right, true, false), ERR_OK);
+    assert_int_equal(write(a[1], "x", 1), 1); /* ready first, so called first */
+    assert_int_equal(write(b[1], "x", 1), 1);
+    run_for(5);
+    assert_string_equal(trace, "lw"); /* not r: that is not wanted any more */
+    close(a[0]), close(a[1]), close(b[0]), close(b[1]);
+}
+
+#define MANY 600 /* more than one poll brings */
+static int called;
+
+static void count_call(unsigned events, void *arg)
+{
+    assert_int_equal(events, IO_READ);
+    called++;
+    io_done(arg);
+}
+
+static void io_of_many_ready_descriptors_are_all_called(void **state)
+{
+    (void)state;
+    static struct io many[MANY];
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    for (int i = 0; i < MANY; i++) {
+        int fd = dup(fds[0]);
+        assert_true(fd >= 0);
+        io_init(&many[i], loop, fd, count_call, &many[i]);
+        assert_int_equal(io_want(&many[i], true, false), ERR_OK);
+    }
+    run_for(20);
+    assert_int_equal(called, MANY);
+    for (int i = 0; i < MANY; i++)
+        close(many[i].fd);
+    close(fds[0]), close(fds[1]);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -301,6 +379,9 @@ int main(void)
         TEST(io_done_silences_what_the_poll_has_found_already),
         TEST(io_want_changes_what_is_polled),
         TEST(io_want_fails_on_what_cannot_be_polled),
+        TEST(io_shows_the_end_of_the_other_side_as_all_that_is_wanted),
+        TEST(io_want_counts_for_what_the_poll_has_found_already),
+        TEST(io_of_many_ready_descriptors_are_all_called),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }
