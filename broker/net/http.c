@@ -7,6 +7,7 @@
 
 #include "net/http1.h"
 #include "net/http2.h"
+#include "net/http_headers.h"
 
 struct http_server {
     struct loop *loop;
@@ -36,6 +37,9 @@ const struct http_limits http_limits_default = {
     .idle_ms = 75 * 1000,
     .stall_ms = 20 * 1000,
     .streams_max = 1000,
+    .control_burst = 1000,
+    .control_per_s = 100,
+    .resets_per_s = 100,
 };
 
 static void forget(struct connection *c, enum close_reason reason)
@@ -77,8 +81,8 @@ static void on_open(struct stream *s, void *arg)
         c->http2 = http2_accept(server->loop, s, &options->stream, &options->http, server->handlers,
                                 server->arg, on_http2_closed, c);
     else
-        c->http1 =
-            http1_accept(server->loop, s, &options->http, server->handlers, server->arg, on_http1_closed, c);
+        c->http1 = http1_accept(server->loop, s, &options->stream, &options->http, server->handlers,
+                                server->arg, on_http1_closed, c);
     if (!c->http1 && !c->http2)
         stream_abort(s, CLOSE_NOMEM);
     else if (server->draining)
@@ -175,6 +179,16 @@ const struct bytes *http_find_header(const struct http_exchange *ex, const char 
         if (http_name_is(ex->headers[i].name, name))
             return &ex->headers[i].value;
     return NULL;
+}
+
+void http_refuse(struct http_exchange *ex, enum bad_request why, const struct http_handlers *handlers,
+                 void *arg)
+{
+    bad_request_count(why);
+    if (handlers->on_bad_request)
+        handlers->on_bad_request(ex, why, arg);
+    else
+        http_respond(ex, bad_request_status(why), NULL, 0, (struct bytes){0});
 }
 
 void http_respond(struct http_exchange *ex, unsigned status, const struct http_header *headers, size_t count,

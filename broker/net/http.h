@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "core/loop.h"
+#include "net/bad_request.h"
 #include "net/stream.h"
 
 struct http_header {
@@ -60,9 +61,12 @@ struct http_limits {
     unsigned idle_ms;        /* between two requests */
     unsigned stall_ms;       /* HTTP/2: an answer waits, and the peer grants its stream no window */
     unsigned streams_max;    /* HTTP/2: requests at a time on one connection */
+    unsigned control_burst;  /* HTTP/2: frames that do nothing, at once, */
+    unsigned control_per_s;  /* and how many a second more */
+    unsigned resets_per_s;   /* HTTP/2: streams that end before their answer; at once: 2 * streams_max */
 };
 
-/** 8 KiB, 16 KiB, 64 headers, 64 KiB body; 10 s, 30 s, 75 s, 20 s; 1,000 streams. */
+/** 8 KiB, 16 KiB, 64 headers, 64 KiB body; 10 s, 30 s, 75 s, 20 s; 1,000 streams; 1,000 and 100 frames; 100 resets. */
 extern const struct http_limits http_limits_default;
 
 struct http_handlers {
@@ -73,14 +77,12 @@ struct http_handlers {
     /** A started exchange's send queue, having been long, is short again. May be NULL. */
     void (*on_drain)(struct http_exchange *ex, void *arg);
     /**
-     * Write the body of the answer to what is not a request: 400, 408, 414, 417, 431, 501, 505. An HTTP/1.1
-     * connection closes after it. May be NULL: the body is empty then.
-     * @param      reason        one line for the peer.
-     * @param      body          append here; empty at first.
-     * @param[out] content_type  of the body; static. "text/plain" unless set.
+     * What came is no request: answer it, with http_respond() and before this returns. An HTTP/1.1 connection
+     * closes after it. In @p ex may be headers, as far as they were read, and nothing else. May be NULL: the
+     * answer is the status, without a body.
+     * @param why  has a status; it is counted already.
      */
-    void (*on_bad_request)(unsigned status, const char *reason, struct buf *body, const char **content_type,
-                           void *arg);
+    void (*on_bad_request)(struct http_exchange *ex, enum bad_request why, void *arg);
 };
 
 struct http_server_options {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/http1_write.h"
+#include "net/http_headers.h"
 #include "net/http_scan.h"
 
 /*
@@ -27,13 +28,15 @@ struct request {
     struct http_head head;
     struct http_chunk_scan chunks;
     struct buf body;
-    bool complete, keep_alive;    /* never set for one that is too large, so that it closes */
+    bool complete, keep_alive;    /* never set for one that is too large or refused, so that it closes */
+    bool ahead;                   /* so much was sent behind it that reading stopped */
     struct http_header headers[]; /* then the bytes of the head */
 };
 
 struct http1 {
     struct loop *loop;
     struct stream *stream;
+    size_t input_max; /* the stream's */
     const struct http_limits *limits;
     const struct http_handlers *handlers;
     void *arg;
@@ -43,6 +46,7 @@ struct http1 {
     enum phase phase;
     bool head_begun; /* the deadline is the head's, not that of an idle connection */
     bool draining;
+    enum close_reason reason; /* why it ends when it does not go on after an answer */
     struct http_head_search search;
     struct request *request; /* at hand, or NULL */
 };
@@ -90,18 +94,38 @@ static bool write_or_abort(struct http1 *c, enum err written, struct buf *out)
     return written == ERR_OK;
 }
 
-static void refuse(struct http1 *c, struct http_refusal no, enum close_reason reason)
+static const struct http_version_ops http1_ops;
+
+static struct request *request_new(struct http1 *c, struct bytes block, size_t header_count)
 {
-    struct buf body = {0}, out = {0};
-    const char *content_type = "text/plain";
-    if (c->handlers->on_bad_request)
-        c->handlers->on_bad_request(no.status, no.reason, &body, &content_type, c->arg);
-    struct http_header header = {bytes_of("Content-Type"), bytes_of(content_type)};
-    struct http1_answer answer = {
-        .status = no.status, .headers = &header, .header_count = 1, .body = buf_view(&body), .close = true};
-    write_or_abort(c, http1_write_answer(&answer, &out), &out);
-    buf_done(&body);
-    finish(c, reason);
+    size_t views = header_count * sizeof(struct http_header);
+    struct request *r = calloc(1, sizeof(*r) + views + block.len);
+    if (!r)
+        return NULL;
+    r->connection = c;
+    r->ex.stream = c->stream;
+    r->ex.ops = &http1_ops;
+    deferral_init(&r->reap, reap, r);
+    http_parser_init(&r->parser, HTTP_REQUEST);
+    r->parser.data = r;
+    memcpy((uint8_t *)r->headers + views, block.p, block.len);
+    return r;
+}
+
+/* Its answer is the last one. */
+static void refuse(struct http1 *c, enum bad_request why)
+{
+    if (!c->request)
+        c->request = request_new(c, bytes_of(""), 0);
+    if (!c->request) {
+        cut(c, CLOSE_NOMEM);
+        return;
+    }
+    timer_cancel(&c->deadline);
+    c->phase = HELD;
+    c->request->keep_alive = false;
+    c->reason = bad_request_status(why) == 408 ? CLOSE_REQUEST_TIMEOUT : CLOSE_PROTOCOL;
+    http_refuse(&c->request->ex, why, c->handlers, c->arg);
 }
 
 static int on_body(http_parser *parser, const char *at, size_t len)
@@ -131,13 +155,10 @@ static bool parse(struct http1 *c, struct bytes in)
     enum http_errno error = HTTP_PARSER_ERRNO(parser);
     if (error == HPE_OK && n == in.len)
         return true;
-    struct http_refusal no = {400, "malformed request"};
-    if (error == HPE_INVALID_METHOD)
-        no = (struct http_refusal){501, "unknown method"};
     if (error == HPE_CB_body)
         cut(c, CLOSE_NOMEM);
     else
-        refuse(c, no, CLOSE_PROTOCOL);
+        refuse(c, error == HPE_INVALID_METHOD ? BAD_REQUEST_HTTP_METHOD : BAD_REQUEST_PARSER);
     return false;
 }
 
@@ -146,31 +167,33 @@ static void dispatch(struct http1 *c, bool too_large)
     struct request *r = c->request;
     timer_cancel(&c->deadline);
     c->phase = HELD;
-    if (too_large)
+    if (too_large) {
+        bad_request_count(BAD_REQUEST_BODY_TOO_LARGE);
         buf_done(&r->body);
+    }
     r->ex.too_large = too_large;
     r->ex.body = buf_view(&r->body);
     c->handlers->on_request(&r->ex, c->arg);
 }
 
 /* How many of the bytes that wait belong to this body, and are good. */
-static struct http_refusal scan_body(struct http1 *c, struct bytes in, size_t *len)
+static enum bad_request scan_body(struct http1 *c, struct bytes in, size_t *len)
 {
     struct request *r = c->request;
     if (r->head.chunked)
         return http_scan_chunks(in, c->limits->body_max, &r->chunks, len);
     uint64_t left = r->head.length - buf_len(&r->body);
     *len = in.len < left ? in.len : (size_t)left;
-    return (struct http_refusal){0};
+    return BAD_REQUEST_NONE;
 }
 
 static void take_body(struct http1 *c)
 {
     struct bytes in = stream_input(c->stream);
     size_t len = 0;
-    struct http_refusal no = scan_body(c, in, &len);
-    if (no.status) {
-        refuse(c, no, CLOSE_PROTOCOL);
+    enum bad_request no = scan_body(c, in, &len);
+    if (no) {
+        refuse(c, no);
         return;
     }
     if (c->request->chunks.total > c->limits->body_max) {
@@ -197,24 +220,6 @@ static void await_body(struct http1 *c)
     }
 }
 
-static const struct http_version_ops http1_ops;
-
-static struct request *request_new(struct http1 *c, struct bytes block, size_t header_count)
-{
-    size_t views = header_count * sizeof(struct http_header);
-    struct request *r = calloc(1, sizeof(*r) + views + block.len);
-    if (!r)
-        return NULL;
-    r->connection = c;
-    r->ex.stream = c->stream;
-    r->ex.ops = &http1_ops;
-    deferral_init(&r->reap, reap, r);
-    http_parser_init(&r->parser, HTTP_REQUEST);
-    r->parser.data = r;
-    memcpy((uint8_t *)r->headers + views, block.p, block.len);
-    return r;
-}
-
 static void take_head(struct http1 *c, struct bytes in)
 {
     size_t header_count = c->search.lines - 1;
@@ -225,9 +230,9 @@ static void take_head(struct http1 *c, struct bytes in)
     }
     stream_consume(c->stream, in.len);
     struct bytes block = bytes_make(r->headers + header_count, in.len);
-    struct http_refusal no = http_scan_head(block, r->headers, &r->head);
-    if (no.status) {
-        refuse(c, no, CLOSE_PROTOCOL);
+    enum bad_request no = http_scan_head(block, r->headers, &r->head);
+    if (no) {
+        refuse(c, no);
         return;
     }
     r->ex.method = r->head.method;
@@ -253,11 +258,20 @@ static void find_head(struct http1 *c)
         c->head_begun = true;
         timer_start(&c->deadline, c->limits->head_ms);
     }
-    struct http_refusal no = http_scan_find_head(in, c->limits, &c->search, &len);
-    if (no.status)
-        refuse(c, no, CLOSE_PROTOCOL);
+    enum bad_request no = http_scan_find_head(in, c->limits, &c->search, &len);
+    if (no)
+        refuse(c, no);
     else if (len)
         take_head(c, bytes_make(in.p, len));
+}
+
+/* Behind a held request: the stream stops reading at its limit. */
+static void watch_ahead(struct http1 *c)
+{
+    if (c->request->ahead || stream_input(c->stream).len < c->input_max)
+        return;
+    c->request->ahead = true;
+    bad_request_count(BAD_REQUEST_PIPELINING);
 }
 
 /* Only one request is taken up: what else waits is read when on_read comes again, after the answer. */
@@ -269,6 +283,8 @@ static void on_read(struct stream *s, void *arg)
         find_head(c);
     else if (c->phase == BODY)
         take_body(c);
+    if (c->phase == HELD)
+        watch_ahead(c);
 }
 
 static void on_deadline(void *arg)
@@ -277,7 +293,7 @@ static void on_deadline(void *arg)
     if (c->phase == HEAD && stream_input(c->stream).len == 0)
         finish(c, CLOSE_IDLE);
     else
-        refuse(c, (struct http_refusal){408, "request not complete in time"}, CLOSE_REQUEST_TIMEOUT);
+        refuse(c, c->phase == HEAD ? BAD_REQUEST_SLOW_HEADERS : BAD_REQUEST_SLOW_BODY);
 }
 
 static void on_drain(struct stream *s, void *arg)
@@ -326,7 +342,7 @@ static bool must_close(const struct request *r)
 static void end_exchange(struct http1 *c, bool close)
 {
     if (close) {
-        finish(c, c->draining ? CLOSE_DRAINED : CLOSE_LOCAL);
+        finish(c, c->draining ? CLOSE_DRAINED : c->reason);
         return;
     }
     drop_request(c);
@@ -405,15 +421,17 @@ static const struct http_version_ops http1_ops = {
     .abort = abort_exchange,
 };
 
-struct http1 *http1_accept(struct loop *loop, struct stream *s, const struct http_limits *limits,
-                           const struct http_handlers *handlers, void *arg, http1_closed_fn closed,
-                           void *owner)
+struct http1 *http1_accept(struct loop *loop, struct stream *s, const struct stream_limits *reading,
+                           const struct http_limits *limits, const struct http_handlers *handlers, void *arg,
+                           http1_closed_fn closed, void *owner)
 {
     struct http1 *c = calloc(1, sizeof(*c));
     if (!c)
         return NULL;
     *c = (struct http1){.loop = loop,
                         .stream = s,
+                        .input_max = reading->input_max,
+                        .reason = CLOSE_LOCAL,
                         .limits = limits,
                         .handlers = handlers,
                         .arg = arg,

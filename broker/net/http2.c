@@ -11,8 +11,6 @@
  * Frames that do nothing by themselves: a client that measures its bandwidth sends a PING for each answer, one with a
  * small window a WINDOW_UPDATE for each part of it. So an answer gives some of them back.
  */
-#define CONTROL_BURST     1000
-#define CONTROL_PER_S     100
 #define CONTROL_PER_FRAME 8
 #define ACKS_MAX          100 /* PING and SETTINGS that a peer who does not read has unanswered */
 
@@ -21,22 +19,27 @@
 
 /* Everybody on one connection may go away at once, twice. */
 #define RESETS_BURST(limits) (2 * (limits)->streams_max)
-#define RESETS_PER_S         100
 
 void http2_wake(struct http2 *c)
 {
     loop_defer(c->loop, &c->turn);
 }
 
-void http2_terminate(struct http2 *c, uint32_t code, enum close_reason reason)
+void http2_terminate(struct http2 *c, uint32_t code, enum close_reason reason, enum bad_request why)
 {
     if (c->terminated)
         return;
+    bad_request_count(why);
     c->terminated = true;
     c->reason = reason;
     if (nghttp2_session_terminate_session(c->session, code))
         stream_abort(c->stream, CLOSE_NOMEM);
     http2_wake(c);
+}
+
+static void calm(struct http2 *c, enum bad_request why)
+{
+    http2_terminate(c, NGHTTP2_ENHANCE_YOUR_CALM, CLOSE_PROTOCOL, why);
 }
 
 /* ---- what nghttp2 says ---- */
@@ -61,12 +64,28 @@ static bool does_nothing(struct http2 *c, const nghttp2_frame_hd *hd)
     }
 }
 
+static enum bad_request flood_of(uint8_t type)
+{
+    switch (type) {
+    case NGHTTP2_PING:
+        return BAD_REQUEST_PING_FLOOD;
+    case NGHTTP2_SETTINGS:
+        return BAD_REQUEST_SETTINGS_FLOOD;
+    case NGHTTP2_DATA:
+        return BAD_REQUEST_DATA_FLOOD;
+    case NGHTTP2_WINDOW_UPDATE:
+        return BAD_REQUEST_WINDOW_FLOOD;
+    default:
+        return BAD_REQUEST_FRAME_FLOOD;
+    }
+}
+
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *arg)
 {
     struct http2 *c = arg;
     (void)session;
     if (does_nothing(c, hd) && !http2_budget_take(&c->control, clock_mono_ms()))
-        http2_terminate(c, NGHTTP2_ENHANCE_YOUR_CALM, CLOSE_PROTOCOL);
+        calm(c, flood_of(hd->type));
     return c->terminated ? NGHTTP2_ERR_CALLBACK_FAILURE : 0; /* what else came is not looked at */
 }
 
@@ -93,6 +112,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 /* A stream that cannot be held is not processed at all: the peer may send it again (RFC 9113, 8.7). */
 static void refuse_stream(struct http2 *c, int32_t id)
 {
+    bad_request_count(BAD_REQUEST_REQUESTS_TOO_LARGE);
     if (nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM))
         stream_abort(c->stream, CLOSE_NOMEM);
     struct http2_exchange *x = exchange_of(c, id);
@@ -157,6 +177,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 {
     struct http2 *c = arg;
     (void)session;
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR && !c->terminated)
+        bad_request_count(BAD_REQUEST_CONNECTION_ERROR); /* nghttp2 says it by itself */
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     struct http2_exchange *x = exchange_of(c, frame->hd.stream_id);
@@ -169,14 +191,16 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 static void charge_reset(struct http2 *c)
 {
     if (!http2_budget_take(&c->resets, clock_mono_ms()))
-        http2_terminate(c, NGHTTP2_ENHANCE_YOUR_CALM, CLOSE_PROTOCOL);
+        calm(c, BAD_REQUEST_RAPID_RESET);
 }
 
 /* A stream beyond the limit never begins, so it does not close. */
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code, void *arg)
 {
     struct http2 *c = arg;
-    (void)session, (void)code;
+    (void)session;
+    if (code == NGHTTP2_ERR_REFUSED_STREAM)
+        bad_request_count(BAD_REQUEST_STREAMS_TOO_MANY);
     if (!exchange_of(c, frame->hd.stream_id))
         charge_reset(c);
     return 0;
@@ -186,8 +210,10 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 static int on_stream_closed(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
     struct http2 *c = arg;
-    (void)session, (void)code;
+    (void)session;
     struct http2_exchange *x = exchange_of(c, id);
+    if (x && x->phase <= HTTP2_BODY && code == NGHTTP2_PROTOCOL_ERROR)
+        bad_request_count(BAD_REQUEST_MALFORMED);
     if (!x || !x->sent)
         charge_reset(c);
     if (x)
@@ -292,17 +318,19 @@ static void on_read(struct stream *s, void *arg)
     ssize_t n = nghttp2_session_mem_recv(c->session, in.p, in.len);
     if (n == NGHTTP2_ERR_NOMEM)
         stream_abort(s, CLOSE_NOMEM);
-    else if (n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
-        http2_terminate(c, NGHTTP2_ENHANCE_YOUR_CALM, CLOSE_PROTOCOL);
+    else if (n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
+        calm(c, BAD_REQUEST_CONTINUATION_FLOOD);
+    else if (n == NGHTTP2_ERR_FLOODED)
+        calm(c, BAD_REQUEST_UNREAD);
     else if (n < 0)
-        http2_terminate(c, NGHTTP2_PROTOCOL_ERROR, CLOSE_PROTOCOL);
+        http2_terminate(c, NGHTTP2_PROTOCOL_ERROR, CLOSE_PROTOCOL, BAD_REQUEST_CONNECTION_ERROR);
     stream_consume(s, in.len);
     http2_wake(c);
 }
 
 static void on_idle(void *arg)
 {
-    http2_terminate(arg, NGHTTP2_NO_ERROR, CLOSE_IDLE);
+    http2_terminate(arg, NGHTTP2_NO_ERROR, CLOSE_IDLE, BAD_REQUEST_NONE);
 }
 
 static void on_closed(struct stream *s, enum close_reason reason, void *arg)
@@ -342,8 +370,8 @@ struct http2 *http2_accept(struct loop *loop, struct stream *s, const struct str
                         .arg = arg,
                         .on_closed = closed,
                         .owner = owner,
-                        .control = {.burst = CONTROL_BURST, .per_s = CONTROL_PER_S},
-                        .resets = {.burst = RESETS_BURST(limits), .per_s = RESETS_PER_S},
+                        .control = {.burst = limits->control_burst, .per_s = limits->control_per_s},
+                        .resets = {.burst = RESETS_BURST(limits), .per_s = limits->resets_per_s},
                         .reason = CLOSE_PROTOCOL};
     list_init(&c->exchanges);
     deferral_init(&c->turn, on_turn, c);

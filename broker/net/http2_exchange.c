@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #define HEADER_OVERHEAD_BYTES 32                /* RFC 9113, 6.5.2 */
+#define CONTENT_TYPE_MAX      64                /* of one that is looked at in a refused head */
 #define REQUESTS_MAX_BYTES    (4 * 1024 * 1024) /* in all exchanges of a connection; beyond: REFUSED_STREAM */
 
 static void reap(void *arg)
@@ -29,16 +30,11 @@ void http2_exchange_count_request(struct http2_exchange *x)
     x->request_bytes = now;
 }
 
-static void refuse(struct http2_exchange *x, struct http_refusal no)
+static void refuse(struct http2_exchange *x, enum bad_request why)
 {
-    struct http2 *c = x->connection;
-    struct buf body = {0};
-    const char *content_type = "text/plain";
-    if (c->handlers->on_bad_request)
-        c->handlers->on_bad_request(no.status, no.reason, &body, &content_type, c->arg);
-    struct http_header header = {bytes_of("content-type"), bytes_of(content_type)};
-    http_respond(&x->ex, no.status, &header, 1, buf_view(&body));
-    buf_done(&body);
+    timer_cancel(&x->deadline);
+    x->phase = HTTP2_HELD;
+    http_refuse(&x->ex, why, x->connection->handlers, x->connection->arg);
 }
 
 static void dispatch(struct http2_exchange *x, bool too_large)
@@ -47,6 +43,7 @@ static void dispatch(struct http2_exchange *x, bool too_large)
     timer_cancel(&x->deadline);
     x->phase = HTTP2_HELD;
     if (too_large) {
+        bad_request_count(BAD_REQUEST_BODY_TOO_LARGE);
         buf_done(&x->body);
         http2_exchange_count_request(x);
     }
@@ -60,12 +57,14 @@ static void on_deadline(void *arg)
     struct http2_exchange *x = arg;
     switch (x->phase) {
     case HTTP2_HEAD:
-        http2_terminate(x->connection, NGHTTP2_ENHANCE_YOUR_CALM, CLOSE_REQUEST_TIMEOUT);
+        http2_terminate(x->connection, NGHTTP2_ENHANCE_YOUR_CALM, CLOSE_REQUEST_TIMEOUT,
+                        BAD_REQUEST_SLOW_HEADERS);
         break;
     case HTTP2_BODY:
-        refuse(x, (struct http_refusal){408, "request not complete in time"});
+        refuse(x, BAD_REQUEST_SLOW_BODY);
         break;
     default:
+        bad_request_count(BAD_REQUEST_UNREAD);
         http2_exchange_reset(x, NGHTTP2_ENHANCE_YOUR_CALM);
     }
 }
@@ -88,21 +87,32 @@ struct http2_exchange *http2_exchange_new(struct http2 *c, int32_t id)
     return x;
 }
 
+/* It says in which form a refusal is to be answered. */
+static bool is_first_content_type(struct http2_exchange *x, struct bytes name, struct bytes value)
+{
+    if (value.len > CONTENT_TYPE_MAX || !bytes_equal(name, bytes_of("content-type")))
+        return false;
+    const struct http_header *headers = http_headers_view(&x->headers);
+    for (size_t i = 0; i < http_headers_count(&x->headers); i++)
+        if (bytes_equal(headers[i].name, name))
+            return false;
+    return true;
+}
+
 enum err http2_exchange_add_header(struct http2_exchange *x, struct bytes name, struct bytes value)
 {
     struct http2 *c = x->connection;
-    if (x->refused)
-        return ERR_OK; /* it is only decoded, which it must be */
     x->head_size += (uint32_t)(name.len + value.len + HEADER_OVERHEAD_BYTES);
-    if (x->head_size > c->limits->head_max ||
-        http_headers_count(&x->headers) == c->limits->header_count_max) {
-        x->refused = 431;
-        return ERR_OK;
-    }
-    if (bytes_equal(name, bytes_of(":path")) && value.len > c->limits->request_line_max) {
-        x->refused = 414;
-        return ERR_OK;
-    }
+    if (x->refused)
+        ; /* why it is, is known */
+    else if (x->head_size > c->limits->head_max)
+        x->refused = BAD_REQUEST_HEADERS_TOO_LARGE;
+    else if (http_headers_count(&x->headers) == c->limits->header_count_max)
+        x->refused = BAD_REQUEST_HEADERS_TOO_MANY;
+    else if (bytes_equal(name, bytes_of(":path")) && value.len > c->limits->request_line_max)
+        x->refused = BAD_REQUEST_TARGET_TOO_LONG;
+    if (x->refused && !is_first_content_type(x, name, value))
+        return ERR_OK; /* it is only decoded, which it must be */
     enum err e = http_headers_add(&x->headers, name, value);
     http2_exchange_count_request(x);
     if (e == ERR_OK && c->request_bytes > REQUESTS_MAX_BYTES)
@@ -111,13 +121,13 @@ enum err http2_exchange_add_header(struct http2_exchange *x, struct bytes name, 
 }
 
 /* nghttp2 has checked which pseudo-headers there are, that they come first, and Content-Length. */
-static struct http_refusal read_head(struct http2_exchange *x, uint64_t *length)
+static enum bad_request read_head(struct http2_exchange *x, uint64_t *length)
 {
-    struct http_refusal no = {0};
+    enum bad_request no = BAD_REQUEST_NONE;
     struct http_header *headers = http_headers_view(&x->headers);
     size_t count = http_headers_count(&x->headers), pseudo_count = 0;
     struct bytes authority = {0}, host = {0};
-    for (size_t i = 0; i < count && !no.status; i++) {
+    for (size_t i = 0; i < count && !no; i++) {
         struct bytes name = headers[i].name, value = headers[i].value;
         pseudo_count += name.p[0] == ':';
         if (bytes_equal(name, bytes_of(":method")))
@@ -129,16 +139,18 @@ static struct http_refusal read_head(struct http2_exchange *x, uint64_t *length)
         else if (bytes_equal(name, bytes_of("host")))
             host = value;
         else if (bytes_equal(name, bytes_of("content-length")) && !http_scan_length(value, length))
-            no = (struct http_refusal){400, "malformed Content-Length"};
+            no = BAD_REQUEST_CONTENT_LENGTH;
         else if (bytes_equal(name, bytes_of("expect")) && !http_name_is(value, "100-continue"))
-            no = (struct http_refusal){417, "unknown expectation"};
+            no = BAD_REQUEST_EXPECT;
         else if (bytes_equal(name, bytes_of("expect")))
             x->expects_continue = true;
     }
     x->is_head = bytes_equal(x->ex.method, bytes_of("HEAD"));
-    if (!no.status && (x->ex.path.len == 0 || !http_is_host(authority.p ? authority : host) ||
-                       (authority.p && host.p && !bytes_equal(authority, host))))
-        no = (struct http_refusal){400, "a path, and one authority, must be there"};
+    if (!no && x->ex.path.len == 0)
+        no = BAD_REQUEST_TARGET;
+    if (!no && (!http_is_host(authority.p ? authority : host) ||
+                (authority.p && host.p && !bytes_equal(authority, host))))
+        no = BAD_REQUEST_HOST;
     /* Handlers look for Host: the authority takes the place of a pseudo-header. */
     if (authority.p && !host.p)
         headers[--pseudo_count] = (struct http_header){bytes_of("host"), authority};
@@ -158,13 +170,10 @@ static void send_continue(struct http2_exchange *x)
 void http2_exchange_take_head(struct http2_exchange *x, bool end_of_stream)
 {
     uint64_t length = 0;
-    struct http_refusal no = {x->refused,
-                              x->refused == 414 ? "path too long" : "headers too large or too many"};
+    enum bad_request no = read_head(x, &length);
     x->whole = end_of_stream;
-    if (!no.status)
-        no = read_head(x, &length);
-    if (no.status) {
-        refuse(x, no);
+    if (x->refused || no) {
+        refuse(x, x->refused ? x->refused : no);
     } else if (length > x->connection->limits->body_max) {
         dispatch(x, true);
     } else if (x->whole) {

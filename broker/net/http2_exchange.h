@@ -43,8 +43,8 @@ struct http2 {
 /** Something was submitted to the session: it is sent at the end of this turn. */
 void http2_wake(struct http2 *c);
 
-/** End the connection with GOAWAY @p code. The first reason stays. */
-void http2_terminate(struct http2 *c, uint32_t code, enum close_reason reason);
+/** End the connection with GOAWAY @p code, and count @p why. The first reason stays. */
+void http2_terminate(struct http2 *c, uint32_t code, enum close_reason reason, enum bad_request why);
 
 enum http2_phase {
     HTTP2_HEAD,
@@ -66,8 +66,8 @@ struct http2_exchange {
     uint32_t head_size;   /* as RFC 9113 counts it */
     int32_t id;
     enum http2_phase phase;
-    unsigned short refused; /* status with which its head was refused, or 0 */
-    bool whole;             /* the request is */
+    enum bad_request refused; /* why its head is */
+    bool whole;               /* the request is */
     bool is_head, expects_continue;
     bool finished; /* the answer is, all that is left of it being in out and headers */
     bool sent, above_low;

@@ -32,6 +32,10 @@ bool http_header_sendable(const struct http_header *h);
 /** True for statuses whose answers have neither body nor Content-Length (RFC 9110, 8.6). */
 bool http_never_has_body(unsigned status);
 
+/** Count what is no request, and have it answered. */
+void http_refuse(struct http_exchange *ex, enum bad_request why, const struct http_handlers *handlers,
+                 void *arg);
+
 #define HTTP_DATE_SIZE 30 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
 /** The time now, as the header Date wants it (RFC 9110, 5.6.7). */

@@ -5,43 +5,36 @@
 #define CHUNK_DIGITS_MAX  8
 #define LENGTH_DIGITS_MAX 18 /* fits 64 bits */
 
-static const struct http_refusal fine = {0};
-
-static struct http_refusal refusal(unsigned status, const char *reason)
-{
-    return (struct http_refusal){.status = status, .reason = reason};
-}
-
 /* The limits on a line or a head that is not complete yet. */
-static struct http_refusal check_growth(struct bytes in, const struct http_limits *limits, size_t lines)
+static enum bad_request check_growth(struct bytes in, const struct http_limits *limits, size_t lines)
 {
     if (lines == 0 && in.len > limits->request_line_max)
-        return refusal(414, "request line too long");
+        return BAD_REQUEST_TARGET_TOO_LONG;
     if (in.len > limits->head_max)
-        return refusal(431, "headers too large");
-    return fine;
+        return BAD_REQUEST_HEADERS_TOO_LARGE;
+    return BAD_REQUEST_NONE;
 }
 
-struct http_refusal http_scan_find_head(struct bytes in, const struct http_limits *limits,
-                                        struct http_head_search *search, size_t *len)
+enum bad_request http_scan_find_head(struct bytes in, const struct http_limits *limits,
+                                     struct http_head_search *search, size_t *len)
 {
     const uint8_t *lf = NULL;
     while (search->seen < in.len && (lf = memchr(in.p + search->seen, '\n', in.len - search->seen))) {
         size_t end = (size_t)(lf - in.p) + 1;
         if (end < 2 || lf[-1] != '\r')
-            return refusal(400, "line not ended by CR LF");
+            return BAD_REQUEST_LINE_END;
         if (end == 2)
-            return refusal(400, "no request line");
-        struct http_refusal no = check_growth(bytes_make(in.p, end), limits, search->lines);
-        if (no.status)
+            return BAD_REQUEST_REQUEST_LINE;
+        enum bad_request no = check_growth(bytes_make(in.p, end), limits, search->lines);
+        if (no)
             return no;
         if (end - search->seen == 2) {
             *len = end;
-            return fine;
+            return BAD_REQUEST_NONE;
         }
         search->seen = end;
         if (++search->lines > limits->header_count_max + 1)
-            return refusal(431, "too many headers");
+            return BAD_REQUEST_HEADERS_TOO_MANY;
     }
     *len = 0;
     return check_growth(in, limits, search->lines);
@@ -77,38 +70,38 @@ static bool take_until(struct bytes *in, uint8_t separator, struct bytes *ret)
     return true;
 }
 
-static struct http_refusal scan_version(struct bytes version)
+static enum bad_request scan_version(struct bytes version)
 {
     if (version.len != 8 || memcmp(version.p, "HTTP/", 5) != 0 || !is_digit(version.p[5]) ||
         version.p[6] != '.' || !is_digit(version.p[7]))
-        return refusal(400, "malformed HTTP version");
+        return BAD_REQUEST_REQUEST_LINE;
     if (version.p[5] != '1' || version.p[7] != '1')
-        return refusal(505, "this server speaks HTTP/1.1");
-    return fine;
+        return BAD_REQUEST_HTTP_VERSION;
+    return BAD_REQUEST_NONE;
 }
 
-struct http_refusal http_scan_target(struct bytes target, struct bytes *path, struct bytes *query)
+enum bad_request http_scan_target(struct bytes target, struct bytes *path, struct bytes *query)
 {
     if (target.len == 0 || target.p[0] != '/')
-        return refusal(400, "request target must be a path");
+        return BAD_REQUEST_TARGET;
     for (size_t i = 0; i < target.len; i++)
         if (target.p[i] <= ' ' || target.p[i] >= 0x7f || target.p[i] == '#')
-            return refusal(400, "forbidden byte in the request target");
+            return BAD_REQUEST_TARGET;
     *query = target;
     if (!take_until(query, '?', path)) {
         *path = target;
         *query = (struct bytes){0};
     }
-    return fine;
+    return BAD_REQUEST_NONE;
 }
 
-static struct http_refusal scan_request_line(struct bytes line, struct http_head *ret)
+static enum bad_request scan_request_line(struct bytes line, struct http_head *ret)
 {
     struct bytes target;
     if (!take_until(&line, ' ', &ret->method) || !is_token(ret->method) || !take_until(&line, ' ', &target))
-        return refusal(400, "malformed request line");
-    struct http_refusal no = scan_version(line);
-    return no.status ? no : http_scan_target(target, &ret->path, &ret->query);
+        return BAD_REQUEST_REQUEST_LINE;
+    enum bad_request no = scan_version(line);
+    return no ? no : http_scan_target(target, &ret->path, &ret->query);
 }
 
 static struct bytes trim(struct bytes in)
@@ -120,17 +113,17 @@ static struct bytes trim(struct bytes in)
     return in;
 }
 
-static struct http_refusal scan_header(struct bytes line, struct http_header *ret)
+static enum bad_request scan_header(struct bytes line, struct http_header *ret)
 {
     if (line.p[0] == ' ' || line.p[0] == '\t')
-        return refusal(400, "folded header line");
+        return BAD_REQUEST_HEADER_FOLDED;
     if (!take_until(&line, ':', &ret->name) || !is_token(ret->name))
-        return refusal(400, "malformed header name");
+        return BAD_REQUEST_HEADER_NAME;
     for (size_t i = 0; i < line.len; i++)
         if ((line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f)
-            return refusal(400, "control byte in a header");
+            return BAD_REQUEST_HEADER_CONTROL;
     ret->value = trim(line);
-    return fine;
+    return BAD_REQUEST_NONE;
 }
 
 bool http_is_host(struct bytes value)
@@ -157,50 +150,50 @@ bool http_scan_length(struct bytes value, uint64_t *ret)
 
 /* What decides about framing and routing: each at most once, and in the one form that all servers read alike.
  */
-static struct http_refusal scan_meaning(const struct http_header *h, struct http_head *ret, bool *has_host)
+static enum bad_request scan_meaning(const struct http_header *h, struct http_head *ret, bool *has_host)
 {
     if (http_name_is(h->name, "Host")) {
         if (*has_host || !http_is_host(h->value))
-            return refusal(400, "Host must be there once");
+            return BAD_REQUEST_HOST;
         *has_host = true;
     } else if (http_name_is(h->name, "Content-Length")) {
         if (ret->has_length || !http_scan_length(h->value, &ret->length))
-            return refusal(400, "malformed or repeated Content-Length");
+            return BAD_REQUEST_CONTENT_LENGTH;
         ret->has_length = true;
     } else if (http_name_is(h->name, "Transfer-Encoding")) {
         if (ret->chunked || !http_name_is(h->value, "chunked"))
-            return refusal(400, "Transfer-Encoding other than chunked");
+            return BAD_REQUEST_TRANSFER_ENCODING;
         ret->chunked = true;
     } else if (http_name_is(h->name, "Expect")) {
         if (!http_name_is(h->value, "100-continue"))
-            return refusal(417, "unknown expectation");
+            return BAD_REQUEST_EXPECT;
         ret->expects_continue = true;
     }
-    return fine;
+    return BAD_REQUEST_NONE;
 }
 
-struct http_refusal http_scan_head(struct bytes block, struct http_header *headers, struct http_head *ret)
+enum bad_request http_scan_head(struct bytes block, struct http_header *headers, struct http_head *ret)
 {
     struct http_head head = {0};
     struct bytes line = {0};
     bool has_host = false;
-    struct http_refusal no = refusal(400, "no request line");
+    enum bad_request no = BAD_REQUEST_REQUEST_LINE;
     if (take_until(&block, '\n', &line))
         no = scan_request_line(bytes_make(line.p, line.len - 1), &head);
-    while (!no.status && take_until(&block, '\n', &line) && line.len > 1) {
+    while (!no && take_until(&block, '\n', &line) && line.len > 1) {
         struct http_header *h = &headers[head.header_count++];
         no = scan_header(bytes_make(line.p, line.len - 1), h);
-        if (!no.status)
+        if (!no)
             no = scan_meaning(h, &head, &has_host);
     }
-    if (no.status)
+    if (no)
         return no;
     if (!has_host)
-        return refusal(400, "Host must be there once");
+        return BAD_REQUEST_HOST;
     if (head.chunked && head.has_length)
-        return refusal(400, "Content-Length beside Transfer-Encoding");
+        return BAD_REQUEST_TWO_LENGTHS;
     *ret = head;
-    return fine;
+    return BAD_REQUEST_NONE;
 }
 
 static int hex_digit(uint8_t c)
@@ -253,7 +246,7 @@ static bool scan_chunk_byte(struct http_chunk_scan *scan, uint8_t c)
     }
 }
 
-struct http_refusal http_scan_chunks(struct bytes in, uint64_t max, struct http_chunk_scan *scan, size_t *len)
+enum bad_request http_scan_chunks(struct bytes in, uint64_t max, struct http_chunk_scan *scan, size_t *len)
 {
     size_t at = 0;
     while (at < in.len && scan->state != CHUNK_DONE && scan->total <= max) {
@@ -264,9 +257,9 @@ struct http_refusal http_scan_chunks(struct bytes in, uint64_t max, struct http_
             if (scan->size == 0)
                 scan->state = CHUNK_BYTES_CR;
         } else if (!scan_chunk_byte(scan, in.p[at++])) {
-            return refusal(400, "malformed chunk");
+            return BAD_REQUEST_CHUNK;
         }
     }
     *len = at;
-    return fine;
+    return BAD_REQUEST_NONE;
 }

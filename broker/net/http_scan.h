@@ -1,18 +1,13 @@
 /**
  * A strict look at an HTTP/1.1 request (RFC 9112) before http-parser sees it, which lets bare LFs, folded
  * lines, spaces before a colon, chunk extensions and a missing Host pass: whatever another server in front of
- * this one might read differently is refused here. Knows no connection; allocates nothing.
+ * this one might read differently is refused here. Knows no connection; allocates nothing. All that it
+ * refuses is BAD_REQUEST_*, and BAD_REQUEST_NONE what it lets pass.
  */
 #ifndef NANOPUSH_NET_HTTP_SCAN_H
 #define NANOPUSH_NET_HTTP_SCAN_H
 
 #include "net/http.h"
-
-/** Why a request is refused; status 0: it is not. */
-struct http_refusal {
-    unsigned status;
-    const char *reason; /* static, for the peer */
-};
 
 /** How far the search for a head's end is; zero-initialised at its start. */
 struct http_head_search {
@@ -25,10 +20,10 @@ struct http_head_search {
  * @param      in      all that has come so far, from the same start in each call.
  * @param      search  kept between the calls.
  * @param[out] len     length of the head with its empty line; 0: more bytes are needed.
- * @return 400 for a bare LF or an empty first line, 414, 431 as soon as a limit is passed.
+ * @return LINE_END, REQUEST_LINE; TARGET_TOO_LONG, HEADERS_TOO_LARGE or HEADERS_TOO_MANY as soon as a limit is passed.
  */
-struct http_refusal http_scan_find_head(struct bytes in, const struct http_limits *limits,
-                                        struct http_head_search *search, size_t *len);
+enum bad_request http_scan_find_head(struct bytes in, const struct http_limits *limits,
+                                     struct http_head_search *search, size_t *len);
 
 /** What a head says; views into it. */
 struct http_head {
@@ -43,12 +38,12 @@ struct http_head {
  * @param      block    as http_scan_find_head() measured it.
  * @param      headers  room for as many as the head has lines.
  * @param[out] ret      valid unless refused.
- * @return 400; 417 for another Expect than 100-continue; 505 for another version than HTTP/1.1.
+ * @return why it is refused: a row of net/bad_request.def for a head of HTTP/1.1.
  */
-struct http_refusal http_scan_head(struct bytes block, struct http_header *headers, struct http_head *ret);
+enum bad_request http_scan_head(struct bytes block, struct http_header *headers, struct http_head *ret);
 
-/** Scan a request target: a path, and perhaps a query. @return 400. */
-struct http_refusal http_scan_target(struct bytes target, struct bytes *path, struct bytes *query);
+/** Scan a request target: a path, and perhaps a query. @return TARGET. */
+enum bad_request http_scan_target(struct bytes target, struct bytes *path, struct bytes *query);
 
 /** True if @p value can stand in Host and :authority. */
 bool http_is_host(struct bytes value);
@@ -79,9 +74,8 @@ struct http_chunk_scan {
  * Scan a part of a chunked body: sizes of 1 to 8 digits, no extensions, no trailers. Stops after the size
  * line with which total passes @p max, and at the body's end.
  * @param[out] len  bytes of @p in that are good and belong to the body; valid unless refused.
- * @return 400.
+ * @return CHUNK.
  */
-struct http_refusal http_scan_chunks(struct bytes in, uint64_t max, struct http_chunk_scan *scan,
-                                     size_t *len);
+enum bad_request http_scan_chunks(struct bytes in, uint64_t max, struct http_chunk_scan *scan, size_t *len);
 
 #endif

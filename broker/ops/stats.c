@@ -168,12 +168,12 @@ static void on_request(struct http_exchange *ex, void *arg)
     answer_text(ex, 404, "there are /metrics, /healthz and /readyz\n");
 }
 
-static void on_bad_request(unsigned status, const char *reason, struct buf *body, const char **content_type,
-                           void *arg)
+static void on_bad_request(struct http_exchange *ex, enum bad_request why, void *arg)
 {
-    (void)status, (void)content_type, (void)arg;
-    if (buf_printf(body, "%s\n", reason) != ERR_OK)
-        return; /* the status alone will do */
+    struct buf body = {0};
+    (void)arg;
+    enum err e = buf_printf(&body, "%s\n", bad_request_text(why));
+    answer_built(ex, bad_request_status(why), "text/plain; charset=utf-8", e, &body);
 }
 
 /* No on_gone: every exchange is over when on_request returns. */

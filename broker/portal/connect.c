@@ -61,7 +61,7 @@ static void refuse(const struct rpc_answer *to, unsigned status, const struct rp
     if (status == 401)
         headers[count++] = (struct http_header){bytes_of("www-authenticate"), bytes_of("Bearer")};
     if (status == 405)
-        headers[count++] = (struct http_header){bytes_of("allow"), bytes_of("POST")};
+        headers[count++] = (struct http_header){bytes_of("allow"), bytes_of(to->safe ? "GET, POST" : "POST")};
     if (status == 415)
         headers[count++] = (struct http_header){bytes_of("accept-post"), bytes_of(post_types)};
     if (connect_append_error(&body, error) != ERR_OK)

@@ -74,6 +74,31 @@ static void on_connection_closed(enum close_reason reason, void *arg)
         server->on_closed(server->arg);
 }
 
+void rpc_set_limits(struct rpc_options *options, const struct config *config)
+{
+    struct stream_limits *stream = &options->stream;
+    struct http_limits *http = &options->http;
+    *stream = stream_limits_default;
+    *http = http_limits_default;
+    stream->handshake_ms = (unsigned)config->handshake_timeout_ms;
+    stream->stall_ms = stream->flush_ms = http->stall_ms = (unsigned)config->write_timeout_ms;
+    stream->write_max = (size_t)config->write_queue_max_bytes;
+    stream->write_low = stream->write_max / 16;
+    http->head_max = (size_t)config->headers_max_bytes;
+    http->request_line_max = http->head_max / 2;
+    http->header_count_max = (size_t)config->headers_max;
+    http->body_max = (size_t)config->request_max_bytes;
+    http->head_ms = (unsigned)config->headers_timeout_ms;
+    http->body_ms = (unsigned)config->body_timeout_ms;
+    http->idle_ms = (unsigned)config->idle_timeout_s * 1000;
+    http->streams_max = (unsigned)config->streams_max;
+    http->control_burst = (unsigned)config->http2_control_frames_max;
+    http->control_per_s = (unsigned)config->http2_control_frames_per_s;
+    http->resets_per_s = (unsigned)config->http2_resets_per_s;
+    stream->input_max = http->head_max + stream_limits_default.input_max / 2;
+    options->json_depth_max = (unsigned)config->json_depth_max;
+}
+
 struct rpc_server *rpc_server_new(const struct rpc_options *options, const struct rpc_service *services,
                                   size_t service_count, struct domain *domain, void *surroundings,
                                   void (*on_closed)(void *arg), void *arg)
@@ -91,12 +116,10 @@ struct rpc_server *rpc_server_new(const struct rpc_options *options, const struc
         snprintf(server->worker, sizeof server->worker, "%u", options->worker);
     struct http_server_options http = {
         .tls = options->tls,
-        .stream = stream_limits_default,
-        .http = http_limits_default,
+        .stream = options->stream,
+        .http = options->http,
         .on_connection_closed = on_connection_closed,
     };
-    http.http.body_max = options->body_max;
-    http.stream.handshake_ms = options->handshake_ms;
     server->http = http_server_new(domain->loop, &http, &rpc_handlers, server);
     if (!server->http) {
         free(server);

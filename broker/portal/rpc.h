@@ -14,6 +14,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "core/config.h"
 #include "domain/registry.h"
 #include "net/http.h"
 
@@ -63,10 +64,14 @@ struct rpc_service {
 struct rpc_options {
     SSL_CTX *tls;    /* NULL: plain */
     bool admin;      /* whoever connects is an administrator; else a bearer credential is asked for */
-    size_t body_max; /* bytes of a request */
     unsigned worker; /* number in the response header nanopush-worker; 0: no such header */
-    unsigned handshake_ms;
+    struct stream_limits stream;
+    struct http_limits http;
+    unsigned json_depth_max;
 };
+
+/** Set the limits of @p options from the configuration. */
+void rpc_set_limits(struct rpc_options *options, const struct config *config);
 
 /**
  * @param services   kept; @p service_count of them.

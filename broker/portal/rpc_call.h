@@ -47,9 +47,8 @@ void rpc_call_free(struct rpc_call *call);
 /** The call ends by itself: tell the handler. */
 void rpc_call_end_handler(struct rpc_call *call);
 
-/** Refuse an exchange that is no call, in the form of @p protocol. @p content_type as in struct rpc_answer. */
-void rpc_refuse(const struct rpc_server *server, struct http_exchange *ex,
-                const struct rpc_protocol *protocol, const char *content_type, unsigned status,
+/** Refuse an exchange that is no call, in the form of @p protocol. */
+void rpc_refuse(const struct rpc_answer *to, const struct rpc_protocol *protocol, unsigned status,
                 enum rpc_code code, const char *text);
 
 #endif

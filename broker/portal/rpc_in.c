@@ -82,35 +82,53 @@ static bool is_known_version(const struct http_exchange *ex)
            (!connect_query(ex->query, "connect", &parameter) || bytes_equal(parameter, bytes_of("v1")));
 }
 
-struct refusal {
-    unsigned status; /* 0: it is not refused */
-    enum rpc_code code;
-    const char *text;
-};
-
-static struct refusal admit(const struct http_exchange *ex, const struct rpc_method *method,
-                            const struct way *way)
+static enum bad_request admit(const struct http_exchange *ex, const struct rpc_method *method,
+                              const struct way *way)
 {
     bool get = bytes_equal(ex->method, bytes_of("GET"));
     if (way && way->protocol == &grpc && !http_has_trailers(ex))
-        return (struct refusal){505, RPC_UNIMPLEMENTED, "gRPC needs HTTP/2; Connect works over HTTP/1.1"};
+        return BAD_REQUEST_GRPC_VERSION;
     if (!method)
-        return (struct refusal){404, RPC_UNIMPLEMENTED, "no such method; see proto/nanopush/v1"};
+        return BAD_REQUEST_NO_SUCH_METHOD;
     if (!(get && method->safe) && !bytes_equal(ex->method, bytes_of("POST")))
-        return (struct refusal){405, RPC_UNIMPLEMENTED,
-                                "methods are called by POST, those without side effects also by GET"};
-    if (get && !way)
-        return (struct refusal){415, RPC_UNKNOWN, "the query must have encoding=json or encoding=proto"};
+        return BAD_REQUEST_VERB;
     if (!way || !(method->stream ? way->protocol->stream : way->protocol->unary))
-        return (struct refusal){415, RPC_UNKNOWN,
-                                method->stream
-                                    ? "content-type must be application/connect+json, "
-                                      "application/connect+proto or application/grpc"
-                                    : "content-type must be application/json, application/proto or "
-                                      "application/grpc"};
-    if (!is_known_version(ex))
-        return (struct refusal){400, RPC_INVALID_ARGUMENT, "connect-protocol-version must be 1"};
-    return (struct refusal){0};
+        return BAD_REQUEST_CONTENT_TYPE;
+    return is_known_version(ex) ? BAD_REQUEST_NONE : BAD_REQUEST_CONNECT_VERSION;
+}
+
+static enum rpc_code code_of_status(unsigned status)
+{
+    switch (status) {
+    case 404:
+    case 405:
+    case 501:
+    case 505:
+        return RPC_UNIMPLEMENTED;
+    case 408:
+        return RPC_DEADLINE_EXCEEDED;
+    case 414:
+    case 431:
+        return RPC_RESOURCE_EXHAUSTED;
+    case 415:
+        return RPC_UNKNOWN;
+    default:
+        return RPC_INVALID_ARGUMENT;
+    }
+}
+
+/* In the form of the caller's protocol, where it can be known. */
+static void refuse(const struct rpc_server *server, struct http_exchange *ex, const struct way *way,
+                   const struct rpc_method *method, enum bad_request why)
+{
+    bool own_form = way && http_has_trailers(ex);
+    const struct rpc_answer to = {.ex = ex,
+                                  .content_type = own_form ? way->type : NULL,
+                                  .worker = server->worker,
+                                  .safe = method && method->safe};
+    unsigned status = bad_request_status(why);
+    rpc_refuse(&to, own_form ? way->protocol : &connect_unary, status, code_of_status(status),
+               bad_request_text(why));
 }
 
 /* ---- the handler ---- */
@@ -122,19 +140,26 @@ static const char *scope_name(int scope)
     return (size_t)scope < sizeof names / sizeof *names ? names[scope] : "";
 }
 
+static void fail_bad(struct rpc_call *call, enum bad_request why, enum rpc_code code, const char *text)
+{
+    bad_request_count(why);
+    rpc_fail(call, code, "%s", text && text[0] ? text : bad_request_text(why));
+}
+
 /* @return NULL if the call was failed. */
 static ProtobufCMessage *parse_request(struct rpc_call *call, struct bytes body)
 {
     ProtobufCMessage *request = NULL;
     struct json_problem problem = {{0}};
-    enum err e = call->codec == RPC_JSON
-                     ? json_decode(call->method->input, body, &call->arena, &request, &problem)
-                     : message_parse(call->method->input, body, 0, &call->arena, &request);
+    bool json = call->codec == RPC_JSON;
+    enum err e = json ? json_decode(call->method->input, body, call->server->options.json_depth_max,
+                                    &call->arena, &request, &problem)
+                      : message_parse(call->method->input, body, 0, &call->arena, &request);
     if (e == ERR_TOO_BIG)
-        rpc_fail(call, RPC_RESOURCE_EXHAUSTED, "the request has too many parts");
+        fail_bad(call, json ? BAD_REQUEST_JSON_TOO_LARGE : BAD_REQUEST_PROTOBUF_TOO_LARGE,
+                 RPC_RESOURCE_EXHAUSTED, problem.text);
     else if (e != ERR_OK)
-        rpc_fail(call, RPC_INVALID_ARGUMENT, "%s",
-                 problem.text[0] ? problem.text : "not a message of this method");
+        fail_bad(call, json ? BAD_REQUEST_JSON : BAD_REQUEST_PROTOBUF, RPC_INVALID_ARGUMENT, problem.text);
     return e == ERR_OK ? request : NULL;
 }
 
@@ -148,13 +173,13 @@ static ProtobufCMessage *open_request(struct rpc_call *call)
         request = parse_request(call, body);
         break;
     case ERR_UNSUPPORTED:
-        rpc_fail(call, RPC_UNIMPLEMENTED, "compression is not supported; use identity");
+        fail_bad(call, BAD_REQUEST_COMPRESSED, RPC_UNIMPLEMENTED, NULL);
         break;
     case ERR_BAD_STATE:
-        rpc_fail(call, RPC_UNIMPLEMENTED, "the method takes exactly one message");
+        fail_bad(call, BAD_REQUEST_MESSAGE_COUNT, RPC_UNIMPLEMENTED, NULL);
         break;
     default:
-        rpc_fail(call, RPC_INVALID_ARGUMENT, "the message is not in the form of its protocol");
+        fail_bad(call, BAD_REQUEST_ENVELOPE, RPC_INVALID_ARGUMENT, NULL);
     }
     buf_done(&scratch);
     return request;
@@ -246,8 +271,8 @@ static struct rpc_call *call_new(struct rpc_server *server, struct http_exchange
     call->protocol = way->protocol;
     call->content_type = way->type;
     call->codec = way->codec;
-    arena_init(&call->arena,
-               server->options.body_max > ARENA_MAX_BYTES ? server->options.body_max : ARENA_MAX_BYTES);
+    size_t body_max = server->options.http.body_max;
+    arena_init(&call->arena, body_max > ARENA_MAX_BYTES ? body_max : ARENA_MAX_BYTES);
     timer_init(&call->deadline, server->domain->loop, on_deadline, call);
     ex->user = call;
     return call;
@@ -259,12 +284,12 @@ static void begin(struct rpc_call *call)
     const struct bytes *timeout = http_find_header(call->ex, protocol->timeout_header);
     uint64_t timeout_ms = 0;
     if (call->ex->too_large) {
-        METRIC_ADD(BAD_REQUESTS_TOO_LARGE, 1);
         rpc_fail(call, RPC_RESOURCE_EXHAUSTED, "the request is larger than %zu bytes",
-                 call->server->options.body_max);
+                 call->server->options.http.body_max);
     } else if (!is_identity(call->ex, protocol->encoding_header)) {
-        rpc_fail(call, RPC_UNIMPLEMENTED, "compression is not supported; supported encodings: identity");
+        fail_bad(call, BAD_REQUEST_COMPRESSED, RPC_UNIMPLEMENTED, NULL);
     } else if (timeout && !protocol->parse_timeout(*timeout, &timeout_ms)) {
+        bad_request_count(BAD_REQUEST_TIMEOUT_HEADER);
         rpc_fail(call, RPC_INVALID_ARGUMENT, "%s must be %s", protocol->timeout_header,
                  protocol->timeout_form);
     } else {
@@ -275,18 +300,22 @@ static void begin(struct rpc_call *call)
     }
 }
 
+static const struct way *way_of(const struct http_exchange *ex)
+{
+    return bytes_equal(ex->method, bytes_of("GET")) ? way_of_get(ex) : way_of_post(ex);
+}
+
 static void on_request(struct http_exchange *ex, void *arg)
 {
     struct rpc_server *server = arg;
-    const struct way *way = bytes_equal(ex->method, bytes_of("GET")) ? way_of_get(ex) : way_of_post(ex);
+    const struct way *way = way_of(ex);
     const struct rpc_method *method = find_method(server, ex->path);
-    struct refusal no = admit(ex, method, way);
-    if (!no.status)
-        begin(call_new(server, ex, method, way));
-    else if (way && http_has_trailers(ex))
-        rpc_refuse(server, ex, way->protocol, way->type, no.status, no.code, no.text);
+    enum bad_request no = admit(ex, method, way);
+    bad_request_count(no);
+    if (no)
+        refuse(server, ex, way, method, no);
     else
-        rpc_refuse(server, ex, &connect_unary, NULL, no.status, no.code, no.text);
+        begin(call_new(server, ex, method, way));
 }
 
 static void on_gone(struct http_exchange *ex, void *arg)
@@ -299,21 +328,9 @@ static void on_gone(struct http_exchange *ex, void *arg)
     rpc_call_free(call);
 }
 
-static void on_bad_request(unsigned status, const char *reason, struct buf *body, const char **content_type,
-                           void *arg)
+static void on_bad_request(struct http_exchange *ex, enum bad_request why, void *arg)
 {
-    (void)arg;
-    enum rpc_code code = status == 408                    ? RPC_DEADLINE_EXCEEDED
-                         : status == 431 || status == 413 ? RPC_RESOURCE_EXHAUSTED
-                                                          : RPC_INVALID_ARGUMENT;
-    if (status == 408)
-        METRIC_ADD(BAD_REQUESTS_TIMEOUT, 1);
-    else
-        METRIC_ADD(BAD_REQUESTS_PARSER, 1);
-    *content_type = "application/json";
-    const struct rpc_error error = {.code = code, .text = reason};
-    if (connect_append_error(body, &error) != ERR_OK)
-        LOG(ERROR, PORTAL, "no-memory");
+    refuse(arg, ex, way_of(ex), NULL, why);
 }
 
 const struct http_handlers rpc_handlers = {

@@ -19,14 +19,12 @@ static void count_outcome(enum rpc_code code)
         METRIC_ADD(RPC_SERVER_ERROR, 1);
 }
 
-void rpc_refuse(const struct rpc_server *server, struct http_exchange *ex,
-                const struct rpc_protocol *protocol, const char *content_type, unsigned status,
+void rpc_refuse(const struct rpc_answer *to, const struct rpc_protocol *protocol, unsigned status,
                 enum rpc_code code, const char *text)
 {
-    const struct rpc_answer to = {.ex = ex, .content_type = content_type, .worker = server->worker};
     const struct rpc_error error = {.code = code, .text = text};
     count_outcome(code);
-    protocol->refuse(&to, status, &error);
+    protocol->refuse(to, status, &error);
 }
 
 static struct rpc_answer answer_of(const struct rpc_call *call)
@@ -124,6 +122,7 @@ bool rpc_send(struct rpc_call *call, const ProtobufCMessage *response)
     if (e == ERR_OK || e == ERR_CLOSED)
         return true; /* on_gone is on its way where it is closed */
     leave(call);
+    bad_request_count(BAD_REQUEST_UNREAD);
     http_abort(to.ex, CLOSE_QUEUE_FULL);
     return false;
 }

@@ -14,6 +14,7 @@ struct rpc_answer {
     struct http_exchange *ex;
     const char *content_type; /* of messages; NULL where it is not known yet */
     const char *worker;       /* for the header nanopush-worker; empty: none */
+    bool safe;                /* what is called can be called by GET too */
 };
 
 /** One detail of an error: a message of the type named, in both forms. */

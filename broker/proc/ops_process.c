@@ -95,13 +95,12 @@ static enum err start(struct ops *ops)
     struct domain *domain = &ops->domain;
     const struct store_options store = {.redis = setup->redis,
                                         .timeout_ms = (unsigned)setup->config->store_timeout_ms};
-    const struct rpc_options rpc = {
+    struct rpc_options rpc = {
         .admin = true,
-        .body_max = (size_t)setup->config->request_max_bytes,
-        .handshake_ms = (unsigned)setup->config->handshake_timeout_ms,
     };
     const struct listener_options accepting = {.connections_max = 256};
 
+    rpc_set_limits(&rpc, setup->config);
     domain->loop = ops->loop;
     domain->secret = setup->secret;
     TRY(store_open(ops->loop, setup->secret, &store, NULL, NULL, &domain->store));

@@ -175,14 +175,13 @@ static enum err start(struct worker *worker)
         .hello_timeout_ms = (unsigned)config->hello_timeout_ms,
         .handshake_timeout_ms = (unsigned)config->handshake_timeout_ms,
     };
-    const struct rpc_options rpc = {
+    struct rpc_options rpc = {
         .tls = setup->portal_tls,
-        .body_max = (size_t)config->request_max_bytes,
         .worker = worker->number,
-        .handshake_ms = (unsigned)config->handshake_timeout_ms,
     };
     const struct listener_options accepting = {.connections_max = (size_t)config->connections_max};
 
+    rpc_set_limits(&rpc, config);
     domain->loop = worker->loop;
     domain->secret = setup->secret;
     domain->devices_max = (unsigned)config->devices_per_user_max;

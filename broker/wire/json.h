@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "wire/arena.h"
 
-#define JSON_MAX_DEPTH    32   /* objects and lists inside one another, those of unknown fields too */
+#define JSON_MAX_DEPTH    32   /* a usual depth_max */
 #define JSON_MAX_TOKENS   4096 /* opening brackets, commas and colons outside strings */
 #define JSON_PROBLEM_SIZE 192  /* NUL included */
 
@@ -28,17 +28,19 @@ struct json_problem {
  * integers as numbers and as strings (a number above 2^63 - 1 is refused: write a string), enums by name or
  * number, bytes in base64 or base64url, padded or not.
  *
+ * @param      depth_max  objects and lists inside one another, those of unknown fields too.
  * @param      arena    owns the message and all that hangs on it: never free the message itself.
  * @param[out] ret      the message, of the type that @p descriptor describes; every string in it is non-NULL.
  * @param[out] problem  what is wrong and where, "context.fields[2].label: must be a string"; written on error
  * only.
  * @return ERR_OK; ERR_MALFORMED if @p text is no JSON, has invalid UTF-8, a NUL or a member twice;
  * ERR_INVALID if it is not this message: a wrong type, an unknown enum name, a number out of range, a field
- * under both of its names, two fields of a oneof; ERR_TOO_BIG above a limit of this file or when @p arena is
+ * under both of its names, two fields of a oneof; ERR_TOO_BIG above @p depth_max, JSON_MAX_TOKENS or when @p arena is
  * full; ERR_UNSUPPORTED; ERR_NOMEM.
  */
 MUST_CHECK enum err json_decode(const ProtobufCMessageDescriptor *descriptor, struct bytes text,
-                                struct arena *arena, ProtobufCMessage **ret, struct json_problem *problem);
+                                unsigned depth_max, struct arena *arena, ProtobufCMessage **ret,
+                                struct json_problem *problem);
 
 /**
  * Append @p message as canonical JSON without white space: lowerCamelCase, fields in the order of their

@@ -312,12 +312,12 @@ static enum err decode_message(struct decoding *d, const struct place *place,
     return ERR_OK;
 }
 
-enum err json_decode(const ProtobufCMessageDescriptor *descriptor, struct bytes text, struct arena *arena,
-                     ProtobufCMessage **ret, struct json_problem *problem)
+enum err json_decode(const ProtobufCMessageDescriptor *descriptor, struct bytes text, unsigned depth_max,
+                     struct arena *arena, ProtobufCMessage **ret, struct json_problem *problem)
 {
     struct decoding d = {.arena = arena, .problem = problem};
     json_t *root;
-    TRY(json_load_object(text, &root, problem));
+    TRY(json_load_object(text, depth_max, &root, problem));
     enum err e = decode_message(&d, NULL, descriptor, root, ret);
     json_decref(root);
     return e;

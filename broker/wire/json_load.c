@@ -12,14 +12,14 @@ static size_t skip_string(struct bytes text, size_t i)
 }
 
 /* Counts right for any text that is JSON; for others it need not, since jansson refuses them. */
-static enum err check_limits(struct bytes text, struct json_problem *problem)
+static enum err check_limits(struct bytes text, unsigned depth_max, struct json_problem *problem)
 {
     size_t depth = 0, token_count = 0;
     for (size_t i = 0; i < text.len;) {
         uint8_t c = text.p[i];
         bool opens = c == '{' || c == '[';
-        if (opens && ++depth > JSON_MAX_DEPTH) {
-            snprintf(problem->text, sizeof problem->text, "nested deeper than %d levels", JSON_MAX_DEPTH);
+        if (opens && ++depth > depth_max) {
+            snprintf(problem->text, sizeof problem->text, "nested deeper than %u levels", depth_max);
             return ERR_TOO_BIG;
         }
         if ((opens || c == ',' || c == ':') && ++token_count > JSON_MAX_TOKENS) {
@@ -52,9 +52,9 @@ static const char *what_is_wrong(const json_error_t *error)
     }
 }
 
-enum err json_load_object(struct bytes text, json_t **ret, struct json_problem *problem)
+enum err json_load_object(struct bytes text, unsigned depth_max, json_t **ret, struct json_problem *problem)
 {
-    TRY(check_limits(text, problem));
+    TRY(check_limits(text, depth_max, problem));
     json_error_t error;
     json_t *root = json_loadb(text.len ? (const char *)text.p : "", text.len, JSON_REJECT_DUPLICATES, &error);
     if (!root) {

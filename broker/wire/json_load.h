@@ -12,9 +12,10 @@
 /**
  * @param[out] ret      an object; json_decref() it.
  * @param[out] problem  written on error only.
- * @return ERR_OK; ERR_TOO_BIG above JSON_MAX_DEPTH or JSON_MAX_TOKENS, before any allocation; ERR_MALFORMED;
+ * @return ERR_OK; ERR_TOO_BIG above @p depth_max or JSON_MAX_TOKENS, before any allocation; ERR_MALFORMED;
  * ERR_NOMEM.
  */
-MUST_CHECK enum err json_load_object(struct bytes text, json_t **ret, struct json_problem *problem);
+MUST_CHECK enum err json_load_object(struct bytes text, unsigned depth_max, json_t **ret,
+                                     struct json_problem *problem);
 
 #endif

@@ -208,8 +208,8 @@ static enum err recall(struct question *question, char **number, struct arena *a
     if (e == ERR_NOT_FOUND)
         return ERR_OK;
     if (e == ERR_OK)
-        e = json_decode(&nanopush__v1__create_challenge_request__descriptor, bytes_of(request), arena,
-                        &message, &problem);
+        e = json_decode(&nanopush__v1__create_challenge_request__descriptor, bytes_of(request),
+                        JSON_MAX_DEPTH, arena, &message, &problem);
     free(request);
     if (e == ERR_OK) {
         question->asked = (const Nanopush__V1__CreateChallengeRequest *)message;

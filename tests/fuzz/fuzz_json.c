@@ -29,10 +29,10 @@ static void there_and_back(const ProtobufCMessageDescriptor *descriptor, struct 
     arena_init(&again, 2 * ARENA_MAX_BYTES);
     ProtobufCMessage *message, *copy;
     struct json_problem problem;
-    if (json_decode(descriptor, text, &arena, &message, &problem) == ERR_OK) {
+    if (json_decode(descriptor, text, JSON_MAX_DEPTH, &arena, &message, &problem) == ERR_OK) {
         struct buf out = {0};
         if (json_encode(message, &out) != ERR_OK ||
-            json_decode(descriptor, buf_view(&out), &again, &copy, &problem) != ERR_OK ||
+            json_decode(descriptor, buf_view(&out), JSON_MAX_DEPTH, &again, &copy, &problem) != ERR_OK ||
             !same_wire_bytes(message, copy))
             abort();
         buf_done(&out);

@@ -112,13 +112,15 @@ static void on_drain(struct http_exchange *ex, void *arg)
     seen.drained++;
 }
 
-static void on_bad_request(unsigned status, const char *reason, struct buf *body, const char **content_type,
-                           void *arg)
+static void on_bad_request(struct http_exchange *ex, enum bad_request why, void *arg)
 {
-    (void)arg, (void)status;
+    struct buf body = {0};
+    const struct http_header header = {bytes_of("Content-Type"), bytes_of("application/json")};
+    (void)arg;
     seen.bad++;
-    *content_type = "application/json";
-    assert_int_equal(buf_printf(body, "{\"message\":\"%s\"}", reason), ERR_OK);
+    assert_int_equal(buf_printf(&body, "{\"message\":\"%s\"}", bad_request_text(why)), ERR_OK);
+    http_respond(ex, bad_request_status(why), &header, 1, buf_view(&body));
+    buf_done(&body);
 }
 
 static const struct http_handlers handlers = {on_request, on_gone, on_drain, on_bad_request};

@@ -5,12 +5,12 @@
 #ifndef NANOPUSH_TESTS_UNIT_HTTP_BAD_REQUESTS_H
 #define NANOPUSH_TESTS_UNIT_HTTP_BAD_REQUESTS_H
 
-struct bad_request {
+struct bad_request_row {
     unsigned status;
     const char *request;
 };
 
-static const struct bad_request bad_requests[] = {
+static const struct bad_request_row bad_requests[] = {
     /* line ends and control bytes */
     {400, "GET / HTTP/1.1\nHost: a\r\n\r\n"},
     {400, "GET / HTTP/1.1\r\nHost: a\n\r\n"},

@@ -78,14 +78,16 @@ static void on_drain(struct http_exchange *ex, void *arg)
     seen.drained++;
 }
 
-static void on_bad_request(unsigned status, const char *reason, struct buf *body, const char **content_type,
-                           void *arg)
+static void on_bad_request(struct http_exchange *ex, enum bad_request why, void *arg)
 {
+    struct buf body = {0};
+    const struct http_header header = {bytes_of("Content-Type"), bytes_of("application/json")};
     (void)arg;
     seen.bad++;
-    seen.bad_status = status;
-    *content_type = "application/json";
-    assert_int_equal(buf_printf(body, "{\"message\":\"%s\"}", reason), ERR_OK);
+    seen.bad_status = bad_request_status(why);
+    assert_int_equal(buf_printf(&body, "{\"message\":\"%s\"}", bad_request_text(why)), ERR_OK);
+    http_respond(ex, bad_request_status(why), &header, 1, buf_view(&body));
+    buf_done(&body);
 }
 
 static void on_connection_closed(enum close_reason reason, void *arg)
@@ -354,7 +356,7 @@ static void endless_requests_sent_ahead_stay_in_the_kernel(void **state)
 static void expect_all_refused(size_t piece)
 {
     for (size_t i = 0; i < sizeof(bad_requests) / sizeof(*bad_requests); i++) {
-        const struct bad_request *b = &bad_requests[i];
+        const struct bad_request_row *b = &bad_requests[i];
         start();
         for (size_t at = 0; at < strlen(b->request); at += piece) {
             size_t left = strlen(b->request) - at;

@@ -20,14 +20,15 @@ static unsigned scan(struct bytes in)
     struct http_head_search search = {0};
     struct http_chunk_scan chunks = {0};
     size_t len = 0;
-    struct http_refusal no = http_scan_find_head(in, &http_limits_default, &search, &len);
-    if (no.status)
-        return no.status;
+    enum bad_request no = http_scan_find_head(in, &http_limits_default, &search, &len);
+    if (no)
+        return bad_request_status(no);
     assert_true(len > 0 && search.lines <= HEADERS_MAX);
     no = http_scan_head(bytes_make(in.p, len), headers, &head);
-    if (no.status || !head.chunked)
-        return no.status;
-    return http_scan_chunks(bytes_make(in.p + len, in.len - len), SIZE_MAX, &chunks, &len).status;
+    if (no || !head.chunked)
+        return bad_request_status(no);
+    return bad_request_status(
+        http_scan_chunks(bytes_make(in.p + len, in.len - len), SIZE_MAX, &chunks, &len));
 }
 
 static void what_is_ambiguous_is_refused_by_the_scan_alone(void **state)
@@ -78,12 +79,12 @@ static void heads_end_is_found_at_whatever_byte_the_search_stopped(void **state)
         struct http_head_search search = {0};
         size_t len = 99;
         struct bytes part = bytes_make(request, cut);
-        assert_int_equal(http_scan_find_head(part, &http_limits_default, &search, &len).status, 0);
+        assert_int_equal(http_scan_find_head(part, &http_limits_default, &search, &len), BAD_REQUEST_NONE);
         assert_int_equal(len, cut >= whole ? whole : 0);
         if (len)
             continue;
         struct bytes all = bytes_of(request);
-        assert_int_equal(http_scan_find_head(all, &http_limits_default, &search, &len).status, 0);
+        assert_int_equal(http_scan_find_head(all, &http_limits_default, &search, &len), BAD_REQUEST_NONE);
         assert_int_equal(len, whole);
         assert_int_equal(search.lines, 2);
     }
@@ -99,12 +100,12 @@ static void chunks_are_scanned_in_any_pieces(void **state)
         size_t at = 0, len = 0;
         while (at < strlen(body) && chunks.state != CHUNK_DONE) {
             size_t n = strlen(body) - at < piece ? strlen(body) - at : piece;
-            assert_int_equal(http_scan_chunks(bytes_make(body + at, n), 13, &chunks, &len).status, 0);
+            assert_int_equal(http_scan_chunks(bytes_make(body + at, n), 13, &chunks, &len), BAD_REQUEST_NONE);
             at += len;
         }
         assert_int_equal(at, whole);
         assert_int_equal(chunks.total, 13);
-        assert_int_equal(http_scan_chunks(bytes_of("next"), 13, &chunks, &len).status, 0);
+        assert_int_equal(http_scan_chunks(bytes_of("next"), 13, &chunks, &len), BAD_REQUEST_NONE);
         assert_int_equal(len, 0);
     }
 }
@@ -115,10 +116,10 @@ static void chunk_that_passes_the_limit_stops_the_scan(void **state)
     const char *body = "3\r\nabc\r\nFFFFFFFF\r\n";
     struct http_chunk_scan chunks = {0};
     size_t len = 0;
-    assert_int_equal(http_scan_chunks(bytes_of(body), 100, &chunks, &len).status, 0);
+    assert_int_equal(http_scan_chunks(bytes_of(body), 100, &chunks, &len), BAD_REQUEST_NONE);
     assert_int_equal(len, strlen(body));
     assert_int_equal(chunks.total, 3 + UINT64_C(0xffffffff));
-    assert_int_equal(http_scan_chunks(bytes_of("x"), 100, &chunks, &len).status, 0);
+    assert_int_equal(http_scan_chunks(bytes_of("x"), 100, &chunks, &len), BAD_REQUEST_NONE);
     assert_int_equal(len, 0);
 }
 

@@ -33,7 +33,7 @@ static ProtobufCMessage *decode(const ProtobufCMessageDescriptor *descriptor, co
 {
     ProtobufCMessage *message = NULL;
     struct json_problem problem = {"no problem"};
-    enum err e = json_decode(descriptor, bytes_of(text), &arena, &message, &problem);
+    enum err e = json_decode(descriptor, bytes_of(text), JSON_MAX_DEPTH, &arena, &message, &problem);
     if (e != ERR_OK)
         print_error("%s: %s\n", text, problem.text);
     assert_int_equal(e, ERR_OK);
@@ -46,7 +46,8 @@ static void assert_refused(const ProtobufCMessageDescriptor *descriptor, const c
 {
     ProtobufCMessage *message = NULL;
     struct json_problem problem;
-    assert_int_equal(json_decode(descriptor, bytes_of(text), &arena, &message, &problem), expected);
+    assert_int_equal(json_decode(descriptor, bytes_of(text), JSON_MAX_DEPTH, &arena, &message, &problem),
+                     expected);
     assert_string_equal(problem.text, expected_problem);
     assert_null(message);
 }
@@ -155,9 +156,9 @@ static void refuses_what_is_no_json_object(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ProtobufCMessage *message = NULL;
         struct json_problem problem;
-        assert_int_equal(
-            json_decode(DESCRIPTOR(create_challenge_request), bytes_of(bad[i]), &arena, &message, &problem),
-            ERR_MALFORMED);
+        assert_int_equal(json_decode(DESCRIPTOR(create_challenge_request), bytes_of(bad[i]), JSON_MAX_DEPTH,
+                                     &arena, &message, &problem),
+                         ERR_MALFORMED);
         assert_non_null(strstr(problem.text, ": not a JSON object"));
     }
     ASSERT_INVALID(create_challenge_request, "[]", "must be an object");
@@ -170,7 +171,7 @@ static void refuses_a_request_cut_anywhere(void **state)
         ProtobufCMessage *message = NULL;
         struct json_problem problem;
         assert_int_equal(json_decode(DESCRIPTOR(create_challenge_request), bytes_make(full_request, len),
-                                     &arena, &message, &problem),
+                                     JSON_MAX_DEPTH, &arena, &message, &problem),
                          ERR_MALFORMED);
         assert_null(message);
     }
@@ -190,9 +191,9 @@ static void says_what_is_malformed(void **state)
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         ProtobufCMessage *message;
         struct json_problem problem;
-        assert_int_equal(
-            json_decode(DESCRIPTOR(challenge), bytes_of(pairs[i][0]), &arena, &message, &problem),
-            ERR_MALFORMED);
+        assert_int_equal(json_decode(DESCRIPTOR(challenge), bytes_of(pairs[i][0]), JSON_MAX_DEPTH, &arena,
+                                     &message, &problem),
+                         ERR_MALFORMED);
         assert_memory_equal(problem.text, "line 2, column ", 15);
         assert_non_null(strstr(problem.text, pairs[i][1]));
     }
@@ -227,12 +228,12 @@ static void a_problem_never_repeats_the_text(void **state)
     ProtobufCMessage *message;
     struct json_problem problem;
     static const char text[] = "{\"mode\":\"<script>\",\"user\":<script>}";
-    assert_int_equal(
-        json_decode(DESCRIPTOR(create_challenge_request), bytes_of(text), &arena, &message, &problem),
-        ERR_MALFORMED);
+    assert_int_equal(json_decode(DESCRIPTOR(create_challenge_request), bytes_of(text), JSON_MAX_DEPTH, &arena,
+                                 &message, &problem),
+                     ERR_MALFORMED);
     assert_null(strstr(problem.text, "script"));
     assert_int_equal(json_decode(DESCRIPTOR(create_challenge_request), bytes_of("{\"mode\":\"<script>\"}"),
-                                 &arena, &message, &problem),
+                                 JSON_MAX_DEPTH, &arena, &message, &problem),
                      ERR_INVALID);
     assert_null(strstr(problem.text, "script"));
 }
@@ -433,8 +434,8 @@ static void a_full_arena_is_said_with_its_place(void **state)
     struct buf text = repeated("{\"context\":{\"fields\":[{}", ",{}", 1500, "]}}");
     ProtobufCMessage *message = NULL;
     struct json_problem problem;
-    assert_int_equal(json_decode(DESCRIPTOR(create_challenge_request), bytes_of((const char *)text.p), &arena,
-                                 &message, &problem),
+    assert_int_equal(json_decode(DESCRIPTOR(create_challenge_request), bytes_of((const char *)text.p),
+                                 JSON_MAX_DEPTH, &arena, &message, &problem),
                      ERR_TOO_BIG);
     assert_non_null(strstr(problem.text, "context.fields["));
     assert_non_null(strstr(problem.text, "]: more than the broker takes in one message"));
