@@ -149,6 +149,21 @@ static void deny(struct account *account)
     session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, account->device_id, "hello refused");
     account_free(account, true);
     session_strike(session);
+    session_end_without_account(session);
+}
+
+/* Denied because the keys that were named are those of before a rotation that this connection asked for itself. */
+static bool is_overtaken(struct account *account)
+{
+    if (account->rotating)
+        account->denied = true;
+    else if (account->doubtful) /* whether its keys are still good is for the phone's next Hello to show */
+        session_go_away(account->session, NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING, 0, CLOSE_LOCAL);
+    else if (account->device && account->attach_generation != account->generation)
+        account_attach(account);
+    else
+        return false;
+    return true;
 }
 
 static void on_attached(enum err e, const struct device_attached *attached, void *arg)
@@ -157,6 +172,9 @@ static void on_attached(enum err e, const struct device_attached *attached, void
     struct session *session = account->session;
     bool first = !account->device;
     account->attach = NULL;
+    session_release(session);
+    if (e == ERR_DENIED && is_overtaken(account))
+        return;
     if (e == ERR_DENIED ||
         (e == ERR_OK && strcmp(attached->device->organisation, account->organisation) != 0)) {
         deny(account);
@@ -189,8 +207,15 @@ static void on_attached(enum err e, const struct device_attached *attached, void
     if (account->again)
         account_attach(account);
     if (old.presence.inbox[0] && !ours)
-        router_take(session->server->domain->router,
-                    &old); /* last: it may end another connection of this worker */
+        router_take(session->server->domain->router, &old,
+                    false); /* last: it may end another connection of this worker */
+}
+
+void account_rotation_ended(struct account *account, enum err e)
+{
+    account->doubtful = e == ERR_UNAVAILABLE || e == ERR_TIMEOUT;
+    if (account->rotating && --account->rotating == 0 && account->denied)
+        account_attach(account);
 }
 
 void account_attach(struct account *account)
@@ -199,7 +224,9 @@ void account_attach(struct account *account)
     account->again = account->attach != NULL;
     if (account->attach)
         return;
+    account->denied = false;
     account->presence = store_presence(store, account->session->connection, account->capabilities);
+    account->attach_generation = account->generation;
     account->attach = store_device_attach(store, account->device_id, account->generation,
                                           bytes_make(account->possession_key, P256_PUBLIC_BYTES),
                                           &account->presence, on_attached, account);

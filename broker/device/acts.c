@@ -54,15 +54,17 @@ static void on_rotated(enum err e, const Record__Device *next, void *arg)
     char id[ID_SIZE];
     snprintf(id, sizeof id, "%s", operation->device_id);
     operation_free(operation);
-    if (e != ERR_OK) {
-        refuse(session, e, id);
-        return;
-    }
-    if (account) { /* what this connection signs from now on is checked with the new keys */
+    if (account && e == ERR_OK) { /* what this connection signs from now on is checked with the new keys */
         record__device__free_unpacked(account->device, NULL);
         account->device = (Record__Device *)store_record_copy(&next->base);
         account->generation = next->generation;
         memcpy(account->possession_key, next->possession_key.data, P256_PUBLIC_BYTES);
+    }
+    if (account)
+        account_rotation_ended(account, e);
+    if (e != ERR_OK) {
+        refuse(session, e, id);
+        return;
     }
     send_accepted(session, id, NANOPUSH__V1__ACCEPTED__ACT__ACT_ROTATED, next->generation);
 }
@@ -71,12 +73,14 @@ void on_rotate(struct session *session, const Nanopush__V1__Rotate *rotate)
 {
     struct account *account;
     struct operation *operation = begin(session, rotate->device_id, &account);
-    if (operation)
-        operation->act =
-            device_rotate(session->server->domain, account->device, bytes_of(rotate->jws),
-                          bytes_make(rotate->possession_key.data, rotate->possession_key.len),
-                          bytes_make(rotate->user_verification_key.data, rotate->user_verification_key.len),
-                          on_rotated, operation);
+    if (!operation)
+        return;
+    account->rotating++;
+    operation->act =
+        device_rotate(session->server->domain, account->device, bytes_of(rotate->jws),
+                      bytes_make(rotate->possession_key.data, rotate->possession_key.len),
+                      bytes_make(rotate->user_verification_key.data, rotate->user_verification_key.len),
+                      on_rotated, operation);
 }
 
 static void on_unlocked(enum err e, void *arg)

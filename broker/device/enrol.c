@@ -51,13 +51,10 @@ static void on_used(enum err e, const struct enrolment_done *done, void *arg)
         send_enrolled(session, id, done);
         return;
     }
-    /* What a phone that does all right may meet, and asks for again, is no strike. */
-    bool strike = e == ERR_INVALID || e == ERR_NOT_FOUND || e == ERR_EXPIRED || e == ERR_EXISTS;
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
         if (refusals[i].e == e) {
             session_error(session, refusals[i].code, id, refusals[i].text);
-            if (strike)
-                session_strike(session);
+            session_strike(session);
             return;
         }
     session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, id, "try again later");

@@ -43,13 +43,19 @@ void device_server_deliver(struct device_server *server, enum hint_kind kind, co
     challenge_progressed(server->domain, challenge_id, device_id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT);
 }
 
-void device_server_taken(struct device_server *server, const char *device_id, uint64_t connection)
+void device_server_taken(struct device_server *server, const char *device_id, uint64_t connection,
+                         bool removed)
 {
     struct account *account = account_find(server, device_id, connection);
     if (!account)
         return;
     struct session *session = account->session;
     account_free(account, false);
+    if (removed) {
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_REMOVED, device_id, "the account is no more");
+        session_end_without_account(session);
+        return;
+    }
     session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_TAKEN_OVER, TAKEN_RETURN_MS, CLOSE_LOCAL);
 }
 

@@ -39,8 +39,12 @@ void device_server_accept(struct device_server *server, int fd);
 void device_server_deliver(struct device_server *server, enum hint_kind kind, const char *device_id,
                            uint64_t connection, const char *challenge_id, struct bytes frame);
 
-/** The device is another connection's now, or is no more. For struct router_sinks. */
-void device_server_taken(struct device_server *server, const char *device_id, uint64_t connection);
+/**
+ * The device is another connection's now: this one ends, the phone that holds it is a new one. Or, @p removed, it is no
+ * more: its account ends, and the connection where that was the last. For struct router_sinks.
+ */
+void device_server_taken(struct device_server *server, const char *device_id, uint64_t connection,
+                         bool removed);
 
 /** This worker has a new inbox: attach everybody again, paced. */
 void device_server_renew(struct device_server *server);

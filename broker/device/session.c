@@ -133,6 +133,12 @@ void session_strike(struct session *session)
         session_close(session, CLOSE_PROTOCOL);
 }
 
+void session_end_without_account(struct session *session)
+{
+    if (session->state == SESSION_ATTACHED && session->account_count == 0)
+        session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_NO_ACCOUNT, 0, CLOSE_LOCAL);
+}
+
 void session_extend_greeting(struct session *session, unsigned ms)
 {
     if (session->state == SESSION_GREETING)
@@ -140,6 +146,46 @@ void session_extend_greeting(struct session *session, unsigned ms)
 }
 
 /* ---- in ---- */
+
+/* True where what a message is about, a device or something of its user, said Hello and is not answered yet. */
+static bool is_attaching(struct session *session, const char *subject)
+{
+    bool valid = id_valid(bytes_of(subject));
+    LIST_EACH (node, &session->accounts) {
+        struct account *account = CONTAINER_OF(node, struct account, node);
+        if (valid && !account->device && strcmp(id_tag(account->device_id), id_tag(subject)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A phone may send on without waiting for Welcome. */
+static bool must_wait(struct session *session, const Nanopush__V1__PhoneMessage *message)
+{
+    switch (message->message_case) {
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ACK:
+        return is_attaching(session, message->ack->challenge_id);
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_SEEN:
+        return is_attaching(session, message->seen->challenge_id);
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ANSWER:
+        return is_attaching(session, message->answer->challenge_id);
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ROTATE:
+        return is_attaching(session, message->rotate->device_id);
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_UNLOCK:
+        return is_attaching(session, message->unlock->device_id);
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_REMOVE:
+        return is_attaching(session, message->remove->device_id);
+    default:
+        return false;
+    }
+}
+
+void session_release(struct session *session)
+{
+    if (session->held)
+        stream_resume_read(session->stream);
+    session->held = false;
+}
 
 static void on_message(struct session *session, const Nanopush__V1__PhoneMessage *message)
 {
@@ -189,7 +235,8 @@ static bool read_message(struct session *session, struct bytes payload)
     ProtobufCMessage *message = NULL;
     arena_init(&arena, ARENA_MAX_BYTES);
     enum err e = message_parse(&nanopush__v1__phone_message__descriptor, payload, 0, &arena, &message);
-    if (e == ERR_OK)
+    session->held = e == ERR_OK && must_wait(session, (Nanopush__V1__PhoneMessage *)message);
+    if (e == ERR_OK && !session->held)
         on_message(session, (Nanopush__V1__PhoneMessage *)message);
     arena_done(&arena);
     return e == ERR_OK;
@@ -213,6 +260,10 @@ static void on_read(struct stream *stream, void *arg)
             return;
         }
         session->heard_mono_ms = clock_mono_ms();
+        if (session->held) {
+            stream_pause_read(stream); /* it, and what follows, stays in the input until session_release() */
+            return;
+        }
         stream_consume(stream, consumed);
     }
     stream_resume_read(stream); /* there may be more: in a later turn, after the others */

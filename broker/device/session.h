@@ -59,6 +59,7 @@ struct session {
     struct list operations; /* struct operation */
     size_t operation_count;
     unsigned strikes;
+    bool held; /* a message waits in the stream until its account is attached, see on_message() */
 };
 
 /** A device on a connection. */
@@ -77,8 +78,12 @@ struct account {
     struct store_call *pending_read;
     struct timer pending_retry;
     struct store_call *attach;
-    bool again;             /* something came while it was attaching */
-    Record__Device *device; /* NULL until it is attached */
+    uint32_t attach_generation; /* of the keys that the attach under way names */
+    bool again;                 /* something came while it was attaching */
+    unsigned rotating;          /* its keys may be others in Redis by now than they are here */
+    bool denied;                /* meanwhile: attach again when the rotation has ended */
+    bool doubtful;              /* a rotation ended without an answer of Redis: it may have been done */
+    Record__Device *device;     /* NULL until it is attached */
 };
 
 /** Something that a session asked for; ends in silence with it. */
@@ -121,6 +126,9 @@ void operation_free(struct operation *operation);
 /** A Hello or Enrol was refused: too many, or the first before any was accepted, and the connection ends. */
 void session_strike(struct session *session);
 
+/** GoAway, and the end, for a session that has lost its last account. */
+void session_end_without_account(struct session *session);
+
 /** Live @p ms without Hello, from now on. */
 void session_extend_greeting(struct session *session, unsigned ms);
 
@@ -132,6 +140,9 @@ void account_free(struct account *account, bool clear_presence);
  * and stands in the table until the store has refused it.
  */
 struct account *account_find(struct device_server *server, const char *device_id, uint64_t connection);
+
+/** Read on, where a message waited for an attach that has ended now. */
+void session_release(struct session *session);
 
 /** The session's attached account of @p device_id, or NULL. */
 struct account *session_account(struct session *session, const char *device_id);
@@ -147,6 +158,9 @@ void account_init_retry(struct account *account);
 
 /** Write presence and read what is pending; while one is under way, once more after it. */
 void account_attach(struct account *account);
+
+/** A rotation, counted in account.rotating, has ended with @p e: what was denied on its account is attached again. */
+void account_rotation_ended(struct account *account, enum err e);
 
 /* One handler a message; each a file. A message is valid during the call. */
 void on_hello(struct session *session, const Nanopush__V1__Hello *hello);

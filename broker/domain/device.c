@@ -134,7 +134,7 @@ static void on_removed(enum err e, const struct device_removed *removed, void *a
     if (e == ERR_OK) {
         struct route gone = {.presence = removed->presence};
         memcpy(gone.device_id, op->id, ID_SIZE);
-        router_take(op->domain->router, &gone);
+        router_take(op->domain->router, &gone, true);
     }
     if (e == ERR_OK && removed->device) {
         METRIC_ADD(DEVICES_REMOVED, 1);

@@ -117,7 +117,7 @@ static void on_used(enum err e, const struct enrolment_step *step, void *arg)
             METRIC_ADD(ENROLMENTS_VOID, 1);
             LOG(WARN, DOMAIN, "enrolment-void", "enrolment=%s device=%s", op->id,
                 step->told.devices[i].device_id);
-            router_take(op->domain->router, &step->told.devices[i]);
+            router_take(op->domain->router, &step->told.devices[i], true);
         }
     }
     finish(op, e);

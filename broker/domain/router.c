@@ -92,8 +92,8 @@ static void journey_go(void *arg)
     store_hint(journey->router->store, journey->inbox, journey->hint, on_hint_written, journey);
 }
 
-static void send_hint(struct router *router, const struct route *route, enum hint_kind kind, const char *id,
-                      struct bytes frame)
+/* What a hint says of the device that it is for. */
+static Record__Hint hint_for(const struct route *route, enum hint_kind kind, const char *id)
 {
     Record__Hint hint = RECORD__HINT__INIT;
     hint.kind = kind;
@@ -101,11 +101,15 @@ static void send_hint(struct router *router, const struct route *route, enum hin
     hint.device_id = (char *)route->device_id;
     hint.connection = route->presence.connection;
     hint.capabilities = route->presence.capabilities;
-    hint.frame = (ProtobufCBinaryData){.data = (uint8_t *)frame.p, .len = frame.len};
+    return hint;
+}
+
+static void send_hint(struct router *router, const struct route *route, const Record__Hint *hint)
+{
     struct journey *journey = mem_new(sizeof *journey);
     list_append(&router->journeys, &journey->node);
     journey->router = router;
-    journey->hint = (Record__Hint *)store_record_copy(&hint.base);
+    journey->hint = (Record__Hint *)store_record_copy(&hint->base);
     memcpy(journey->inbox, route->presence.inbox, INBOX_SIZE);
     journey->until_mono_ms = clock_mono_ms() + RETRY_FOR_MS;
     journey->wait_ms = RETRY_MIN_MS;
@@ -132,21 +136,27 @@ void router_deliver(struct router *router, const struct route *route, enum hint_
 {
     if (!route->presence.inbox[0])
         return;
-    if (is_here(router, route->presence.inbox))
+    if (is_here(router, route->presence.inbox)) {
         router->sinks->deliver(kind, route->device_id, route->presence.connection, challenge_id, frame,
                                router->arg);
-    else
-        send_hint(router, route, kind, challenge_id, frame);
+        return;
+    }
+    Record__Hint hint = hint_for(route, kind, challenge_id);
+    hint.frame = (ProtobufCBinaryData){.data = (uint8_t *)frame.p, .len = frame.len};
+    send_hint(router, route, &hint);
 }
 
-void router_take(struct router *router, const struct route *route)
+void router_take(struct router *router, const struct route *route, bool removed)
 {
     if (!route->presence.inbox[0])
         return;
-    if (is_here(router, route->presence.inbox))
-        router->sinks->taken(route->device_id, route->presence.connection, router->arg);
-    else
-        send_hint(router, route, HINT_TAKEN, "", bytes_make(NULL, 0));
+    if (is_here(router, route->presence.inbox)) {
+        router->sinks->taken(route->device_id, route->presence.connection, removed, router->arg);
+        return;
+    }
+    Record__Hint hint = hint_for(route, HINT_TAKEN, "");
+    hint.removed = removed;
+    send_hint(router, route, &hint);
 }
 
 void router_changed(struct router *router, const struct routes *routes, const char *id)
@@ -154,10 +164,11 @@ void router_changed(struct router *router, const struct routes *routes, const ch
     for (size_t i = 0; i < routes->inbox_count; i++) {
         struct route route = {0};
         memcpy(route.presence.inbox, routes->inboxes[i], INBOX_SIZE);
+        const Record__Hint hint = hint_for(&route, HINT_CHANGED, id);
         if (is_here(router, route.presence.inbox))
             router->sinks->changed(id, router->arg);
         else
-            send_hint(router, &route, HINT_CHANGED, id, bytes_make(NULL, 0));
+            send_hint(router, &route, &hint);
     }
 }
 
@@ -187,7 +198,7 @@ void router_on_hint(struct router *router, const Record__Hint *hint)
         router->sinks->changed(hint->id, router->arg);
         break;
     case HINT_TAKEN:
-        router->sinks->taken(hint->device_id, hint->connection, router->arg);
+        router->sinks->taken(hint->device_id, hint->connection, hint->removed, router->arg);
         break;
     default: /* of a later version */
         break;

@@ -16,8 +16,8 @@ struct router_sinks {
     /** Write @p frame to the device's connection here, if it still is @p connection. */
     void (*deliver)(enum hint_kind kind, const char *device_id, uint64_t connection, const char *challenge_id,
                     struct bytes frame, void *arg);
-    /** The connection has lost its device: to another connection, or because the device is gone. */
-    void (*taken)(const char *device_id, uint64_t connection, void *arg);
+    /** The connection has lost its device: to another connection, or, @p removed, because the device is gone. */
+    void (*taken)(const char *device_id, uint64_t connection, bool removed, void *arg);
     /** Something waits here for this challenge or enrolment, perhaps. */
     void (*changed)(const char *id, void *arg);
 };
@@ -36,8 +36,8 @@ void router_free(struct router *router);
 void router_deliver(struct router *router, const struct route *route, enum hint_kind kind,
                     const char *challenge_id, struct bytes frame);
 
-/** To the connection that @p route names: it is over. */
-void router_take(struct router *router, const struct route *route);
+/** To the connection that @p route names: the device is another's now, or, @p removed, is no more. */
+void router_take(struct router *router, const struct route *route, bool removed);
 
 /** To all inboxes of @p routes that wait for @p id. */
 void router_changed(struct router *router, const struct routes *routes, const char *id);

@@ -43,10 +43,10 @@ static void deliver(enum hint_kind kind, const char *device_id, uint64_t connect
     device_server_deliver(worker->devices, kind, device_id, connection, challenge_id, frame);
 }
 
-static void taken(const char *device_id, uint64_t connection, void *arg)
+static void taken(const char *device_id, uint64_t connection, bool removed, void *arg)
 {
     struct worker *worker = arg;
-    device_server_taken(worker->devices, device_id, connection);
+    device_server_taken(worker->devices, device_id, connection, removed);
 }
 
 static void changed(const char *id, void *arg)

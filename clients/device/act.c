@@ -117,19 +117,6 @@ void np_account_adopt_next_keys(struct np_account *account)
     account->hello_with_next = false;
 }
 
-bool np_account_settle_error(struct np_connection *c, struct np_account *account, enum np_error error)
-{
-    if (account->welcomed) {
-        if (error != NP_UNAVAILABLE)
-            np_act_drop(account);
-        return false;
-    }
-    if (error != NP_DENIED || !account->has_next)
-        return false;
-    account->hello_with_next = !account->hello_with_next; /* denied with both: back to the present ones */
-    return account->hello_with_next && np_hello_send(c, account) == NP_OK;
-}
-
 /* Its challenges go, too: nobody answers them any more. */
 static void detach(struct np_connection *c, struct np_account *account)
 {
@@ -141,6 +128,24 @@ static void detach(struct np_connection *c, struct np_account *account)
     account->welcomed = false;
     while (account->waiting_count)
         np_account_remove(account, &account->waiting[account->waiting_count - 1]);
+}
+
+bool np_account_settle_error(struct np_connection *c, struct np_account *account, enum np_error error)
+{
+    if (error == NP_REMOVED) {
+        np_act_drop(account);
+        detach(c, account);
+        return false;
+    }
+    if (account->welcomed) {
+        if (error != NP_UNAVAILABLE)
+            np_act_drop(account);
+        return false;
+    }
+    if (error != NP_DENIED || !account->has_next)
+        return false;
+    account->hello_with_next = !account->hello_with_next; /* denied with both: back to the present ones */
+    return account->hello_with_next && np_hello_send(c, account) == NP_OK;
 }
 
 void np_act_accepted(struct np_connection *c, struct np_account *account, const Nanopush__V1__Accepted *in)

@@ -166,7 +166,7 @@ void np_act_drop(struct np_account *account);
 /** The broker has the next keys: they are the present ones. */
 void np_account_adopt_next_keys(struct np_account *account);
 
-/** What an Error about the device means. @return true if it is not for the app: another Hello was sent
+/** What an Error about the device means; REMOVED takes it off the connection. @return true if it is not for the app: another Hello was sent
  * instead. */
 bool np_account_settle_error(struct np_connection *c, struct np_account *account, enum np_error error);
 

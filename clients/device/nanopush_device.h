@@ -46,7 +46,7 @@
 
 /* Errors ---------------------------------------------------------------------------------------------- */
 
-/** Row: name, text. From MALFORMED to EXISTS the broker uses them too (Error.Code of device.proto). */
+/** Row: name, text. From MALFORMED to REMOVED the broker uses them too (Error.Code of device.proto). */
 #define NP_ERRORS(ROW)                                                                                       \
     ROW(OK, "ok")                                                                                            \
     ROW(MALFORMED, "malformed")                                                                              \
@@ -59,6 +59,7 @@
     ROW(LIMIT, "a limit is reached")                                                                         \
     ROW(UNAVAILABLE, "try again, nothing was lost")                                                          \
     ROW(EXISTS, "the user has a phone already, and this enrolment may not add another")                      \
+    ROW(REMOVED, "the account is no more: forget it")                                                        \
     ROW(NOMEM, "out of memory")                                                                              \
     ROW(TOO_BIG, "larger than its limit")                                                                    \
     ROW(BAD_STATE, "not possible now")                                                                       \
@@ -440,6 +441,7 @@ enum np_go_away {
     NP_GO_AWAY_TAKEN_OVER = 2, /* another connection of the same device took over */
     NP_GO_AWAY_IDLE = 3,
     NP_GO_AWAY_OVERLOADED = 4,
+    NP_GO_AWAY_NO_ACCOUNT = 5, /* the last account was removed: come back only where another is left */
 };
 
 struct np_welcome {
@@ -475,7 +477,8 @@ struct np_callbacks {
      * What went wrong without ending the connection: an Error of the broker, or a challenge that cannot be
      * shown (NP_UNSUPPORTED, NP_INVALID, NP_MALFORMED, NP_LIMIT) and so cannot be approved here. @p subject:
      * the device, challenge or enrolment id, or empty. @p text: for the developer's log, never for a person.
-     * DENIED about a device: it is not, or no more, enrolled. INVALID about a challenge: its answer was
+     * DENIED about a device: it is not, or no more, enrolled. REMOVED: it was taken off the account just now, by
+     * an administrator or from another phone: it and its challenges are off the connection, forget it. INVALID about a challenge: its answer was
      * dropped. About a device that rotates, unlocks or removes: that is dropped, but for UNAVAILABLE.
      */
     void (*on_error)(struct np_connection *c, enum np_error error, const char *subject, const char *text,

@@ -13,13 +13,13 @@ SAME(NP_CHALLENGE_APPROVED, NANOPUSH__V1__CHALLENGE_STATE__CHALLENGE_STATE_APPRO
 SAME(NP_CHALLENGE_SUPERSEDED, NANOPUSH__V1__CHALLENGE_STATE__CHALLENGE_STATE_SUPERSEDED);
 SAME(NP_PLATFORM_OTHER, NANOPUSH__V1__PLATFORM__PLATFORM_OTHER);
 SAME(NP_OCCASION_NEW_PHONE, NANOPUSH__V1__OCCASION__OCCASION_NEW_PHONE);
-SAME(NP_GO_AWAY_OVERLOADED, NANOPUSH__V1__GO_AWAY__REASON__REASON_OVERLOADED);
+SAME(NP_GO_AWAY_NO_ACCOUNT, NANOPUSH__V1__GO_AWAY__REASON__REASON_NO_ACCOUNT);
 SAME(NP_ACT_ROTATED, NANOPUSH__V1__ACCEPTED__ACT__ACT_ROTATED);
 SAME(NP_ACT_REMOVED, NANOPUSH__V1__ACCEPTED__ACT__ACT_REMOVED);
 SAME(NP_NOTICE_PHONE_ADDED, NANOPUSH__V1__NOTICE__KIND__KIND_PHONE_ADDED);
 SAME(NP_NOTICE_UNLOCKED, NANOPUSH__V1__NOTICE__KIND__KIND_UNLOCKED);
 SAME(NP_MALFORMED, NANOPUSH__V1__ERROR__CODE__CODE_MALFORMED);
-SAME(NP_EXISTS, NANOPUSH__V1__ERROR__CODE__CODE_EXISTS);
+SAME(NP_REMOVED, NANOPUSH__V1__ERROR__CODE__CODE_REMOVED);
 
 /* An app may print both on a terminal: what is not fit to be shown stays away. */
 static void report(struct np_connection *c, enum np_error error, const char *subject, const char *text)
@@ -256,13 +256,13 @@ static void settle_error(struct np_connection *c, enum np_error error, const cha
 static void on_error(struct np_connection *c, const Nanopush__V1__Error *in)
 {
     bool known = in->code >= NANOPUSH__V1__ERROR__CODE__CODE_MALFORMED &&
-                 in->code <= NANOPUSH__V1__ERROR__CODE__CODE_EXISTS;
+                 in->code <= NANOPUSH__V1__ERROR__CODE__CODE_REMOVED;
     enum np_error error = known ? (enum np_error)in->code : NP_UNSUPPORTED;
     if (c->enrolling && strcmp(in->subject, c->enrolment.enrolment_id) == 0)
         np_enrol_done(c);
     struct np_account *account = find_account(c, in->subject);
-    if (account && np_account_settle_error(c, account, error))
-        return;
+    if (account ? np_account_settle_error(c, account, error) : error == NP_REMOVED)
+        return; /* it has said Hello again, or its own Remove was accepted */
     report(c, error, in->subject, in->text);
     settle_error(c, error, in->subject);
 }
@@ -311,7 +311,7 @@ static void on_pong(struct np_connection *c, const Nanopush__V1__Pong *in)
 static void on_go_away(struct np_connection *c, const Nanopush__V1__GoAway *in)
 {
     bool known = in->reason >= NANOPUSH__V1__GO_AWAY__REASON__REASON_UNSPECIFIED &&
-                 in->reason <= NANOPUSH__V1__GO_AWAY__REASON__REASON_OVERLOADED;
+                 in->reason <= NANOPUSH__V1__GO_AWAY__REASON__REASON_NO_ACCOUNT;
     if (c->callbacks.on_go_away)
         c->callbacks.on_go_away(c, known ? (enum np_go_away)in->reason : NP_GO_AWAY_UNSPECIFIED,
                                 in->return_after_ms, c->arg);

@@ -214,7 +214,8 @@ static void run_on_error(struct np_connection *c, enum np_error error, const cha
 {
     struct soft_phone *phone = arg;
     bool about_account = strcmp(subject, phone->store.device_id) == 0;
-    if (about_account && error == NP_DENIED && phone->remove_asked) {
+    bool gone = error == NP_DENIED || error == NP_REMOVED;
+    if (about_account && gone && phone->remove_asked) {
         soft_phone_removed(phone); /* what was lost was the answer */
         return;
     }
@@ -223,7 +224,7 @@ static void run_on_error(struct np_connection *c, enum np_error error, const cha
         return;
     if (error == NP_UNAVAILABLE && !phone->welcome)
         np_connection_bye(c); /* and again, with backoff */
-    else if (error == NP_DENIED || (phone->act && error != NP_UNAVAILABLE))
+    else if (gone || (phone->act && error != NP_UNAVAILABLE))
         soft_phone_stop(phone, SOFT_PHONE_FAILED);
 }
 

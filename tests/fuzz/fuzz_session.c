@@ -36,7 +36,7 @@ struct stream {
     struct buf input;
     const struct stream_handlers *handlers;
     void *arg;
-    bool closing;
+    bool closing, paused;
     enum close_reason reason;
 };
 
@@ -83,9 +83,14 @@ void stream_abort(struct stream *s, enum close_reason reason)
     stream_close(s, reason);
 }
 
+void stream_pause_read(struct stream *s)
+{
+    s->paused = true;
+}
+
 void stream_resume_read(struct stream *s)
 {
-    (void)s;
+    s->paused = false;
     more_to_read = true;
 }
 
@@ -449,7 +454,7 @@ static void answer_one(void)
 
 static void feed(struct bytes in)
 {
-    if (stream && !stream->closing && buf_append(&stream->input, in) == ERR_OK)
+    if (stream && !stream->closing && buf_append(&stream->input, in) == ERR_OK && !stream->paused)
         stream->handlers->on_read(stream, stream->arg);
 }
 
@@ -573,10 +578,10 @@ static void on_deliver(enum hint_kind kind, const char *id, uint64_t connection,
     device_server_deliver(server, kind, id, connection, about, frame);
 }
 
-static void on_taken(const char *id, uint64_t connection, void *arg)
+static void on_taken(const char *id, uint64_t connection, bool removed, void *arg)
 {
     (void)arg;
-    device_server_taken(server, id, connection);
+    device_server_taken(server, id, connection, removed);
 }
 
 static void on_changed(const char *id, void *arg)
@@ -589,6 +594,7 @@ static void hint(void)
     Record__Hint news = RECORD__HINT__INIT;
     news.kind = next_byte() % 8;
     news.id = next_byte() & 1 ? challenge_id : "short";
+    news.removed = next_byte() & 1;
     news.device_id = next_byte() & 1 ? device_id : "";
     news.connection = next_byte() % 4;
     router_on_hint(domain.router, &news);

@@ -81,6 +81,7 @@ describe("a code to confirm", () => {
     assert.equal((await following.end()).at(-1).state, EnrolmentState.VOID);
     await refuses(portal.enrolments.confirmEnrolment({ id, code: enrolled.code }), "failed_precondition");
     await assert.rejects(phone.enrolOn(connection), { code: "USED" });
+    await connection.untilClosed(); // refused before any Hello was accepted
     await assert.rejects(phone.connect(), { code: "DENIED" });
     assert.deepEqual(await devicesOf(user), []);
     const again = await portal.enrol(user);
@@ -304,7 +305,9 @@ describe("a further phone", () => {
     const all = [];
     for (let count = 0; count < DEVICES_MAX; count++) all.push((await admin.enrol(user)).phone);
     const { id, phone } = await admin.begin({ user });
-    await assert.rejects(phone.enrolOn(await phone.open()), { code: "LIMIT" });
+    const refused = await phone.open();
+    await assert.rejects(phone.enrolOn(refused), { code: "LIMIT" });
+    await refused.untilClosed();
     assert.equal(await admin.enrolmentState(id), EnrolmentState.WAITING);
     await admin.users.revokeDevice({ deviceId: all[0].deviceId });
     assert.equal((await phone.enrolOn(await phone.open())).waiting, false);

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { ChallengeState, Mode } from "../../build/gen-js/nanopush/v1/common_pb.js";
-import { Accepted_Act, Notice_Kind } from "../../build/gen-js/nanopush/v1/device_pb.js";
+import { Accepted_Act, GoAway_Reason, Notice_Kind } from "../../build/gen-js/nanopush/v1/device_pb.js";
 import { Broker, deadline, within } from "./harness.mjs";
 import { CAN_CHOOSE, CAN_CODE, makeKey, makeKeys } from "./phone.mjs";
 import { movePins, Portal, refuses } from "./portal.mjs";
@@ -25,6 +25,10 @@ before(async () => {
 });
 after(() => broker.stop());
 
+const told = async (connection) => {
+  const { code, subject } = await connection.nextError();
+  return { code, subject };
+};
 const devicesOf = async (user) => (await portal.users.getUser({ user })).user.devices;
 
 describe("new keys", () => {
@@ -230,6 +234,31 @@ describe("the end of a phone", () => {
       await revoke(alone, { deviceId: gone.phone.deviceId });
     });
 
+  test("one of two accounts of a connection: that one is told and ends, the other goes on; with the last one the connection ends", async () => {
+    const abroad = await Portal.create(broker, { scopes: ["SCOPE_CHALLENGE", "SCOPE_ENROL", "SCOPE_ADMIN"] });
+    const [here, there] = [await portal.enrol(), await abroad.enrol()];
+    const connection = await here.phone.connect();
+    await there.phone.helloOn(connection);
+    await admin.users.revokeDevice({ deviceId: here.phone.deviceId });
+    assert.deepEqual(await told(connection), { code: "REMOVED", subject: here.phone.deviceId });
+    await abroad.signIn({ ...there, connection });
+    await refuses(portal.ask(here.user), "failed_precondition", /phone/);
+
+    await abroad.users.revokeDevice({ deviceId: there.phone.deviceId });
+    assert.deepEqual(await told(connection), { code: "REMOVED", subject: there.phone.deviceId });
+    assert.equal((await connection.next("goAway")).reason, GoAway_Reason.NO_ACCOUNT);
+    await within(1000, "its connection ends", connection.closed);
+  });
+
+  test("one account removes itself, the other of its connection goes on", async () => {
+    const [one, two] = [await portal.enrol(), await portal.enrol()];
+    const connection = await one.phone.connect();
+    await two.phone.helloOn(connection);
+    await one.phone.remove(connection);
+    assert.deepEqual(await told(connection), { code: "REMOVED", subject: one.phone.deviceId });
+    await portal.signIn({ ...two, connection });
+  });
+
   test("one that is revoked while it is away does not come back", async () => {
     const { user, phone } = await portal.enrol();
     const question = await portal.ask(user);
@@ -237,6 +266,33 @@ describe("the end of a phone", () => {
     await assert.rejects(phone.connect(), { code: "DENIED" });
     assert.equal(await portal.challengeState(question.id), ChallengeState.PENDING);
     await refuses(portal.ask(user), "failed_precondition", /phone/);
+  });
+});
+
+describe("what is sent right behind Hello", () => {
+  test("waits for Welcome and counts: an answer, an act, of each account of the connection", async () => {
+    const one = await portal.asked();
+    const two = await portal.asked();
+    const connection = await one.phone.open();
+    for (const { phone } of [one, two]) connection.send("hello", phone.helloFields(connection));
+    for (const { phone, push } of [two, one]) phone.sendAnswer(connection, push, "approve");
+    connection.send("unlock", one.phone.actFields(connection, "unlock"));
+    for (const { push } of [two, one]) {
+      const { state } = await connection.next("resolved", ({ challengeId }) => challengeId === push.challengeId);
+      assert.equal(state, ChallengeState.APPROVED);
+    }
+    await one.phone.accepted(connection, Accepted_Act.UNLOCKED);
+  });
+
+  test("is answered as ever where the Hello is refused", async () => {
+    const [one, gone] = [await portal.connected(), await portal.asked()];
+    await admin.users.revokeDevice({ deviceId: gone.phone.deviceId });
+    await gone.connection.untilClosed();
+    one.connection.send("hello", gone.phone.helloFields(one.connection));
+    gone.phone.sendAnswer(one.connection, gone.push, "approve");
+    assert.equal((await one.connection.nextError()).code, "DENIED");
+    assert.equal((await one.connection.nextError()).code, "NOT_FOUND");
+    await portal.signIn(one);
   });
 });
 

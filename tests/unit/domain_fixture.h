@@ -14,7 +14,7 @@
 
 struct node {
     struct domain domain;
-    unsigned inboxes, taken;
+    unsigned inboxes, taken, removed;
     size_t push_count, resolved_count;
     struct {
         char id[ID_SIZE], device_id[ID_SIZE];
@@ -34,12 +34,13 @@ static inline void node_deliver(enum hint_kind kind, const char *device_id, uint
     snprintf(node->last.device_id, sizeof node->last.device_id, "%s", device_id);
 }
 
-static inline void node_taken(const char *device_id, uint64_t connection, void *arg)
+static inline void node_taken(const char *device_id, uint64_t connection, bool removed, void *arg)
 {
     struct node *node = arg;
     (void)device_id;
     (void)connection;
     node->taken++;
+    node->removed += removed;
 }
 
 static inline void node_changed(const char *id, void *arg)

@@ -207,12 +207,17 @@ static void taken_device_ends_the_old_connection(void **state)
     struct person person = signer(&far, 4);
     struct route old = {.presence = {.connection = 4}};
     memcpy(old.device_id, person.phone, ID_SIZE);
-    router_take(near.domain.router, &old); /* hung nowhere */
+    router_take(near.domain.router, &old, false); /* hung nowhere */
     snprintf(old.presence.inbox, INBOX_SIZE, "%s", store_inbox(far.domain.store));
-    router_take(near.domain.router, &old);
-    router_take(far.domain.router, &old);
+    router_take(near.domain.router, &old, false);
+    router_take(far.domain.router, &old, false);
     TURN_UNTIL(far.taken == 2);
     assert_int_equal(near.taken, 0);
+    assert_int_equal(far.removed, 0);
+    router_take(near.domain.router, &old,
+                true); /* the device is gone, which the other node is told as well */
+    router_take(far.domain.router, &old, true);
+    TURN_UNTIL(far.removed == 2);
 }
 
 /* ---- answering ---- */

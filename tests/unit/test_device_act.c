@@ -309,6 +309,22 @@ static void removed_account_hears_nothing_more(void **state)
     assert_int_equal(w->c->account_count, 0);
 }
 
+static void account_that_was_revoked_is_off_the_connection(void **state)
+{
+    struct world *w = *state;
+    deliver_tap(w, 1);
+    assert_int_equal(np_unlock(w->c, w->account, NOW_MS), NP_OK);
+    deliver_error(w, NANOPUSH__V1__ERROR__CODE__CODE_REMOVED, DEVICE);
+    assert_int_equal(w->error, NP_REMOVED);
+    assert_int_equal(w->c->account_count, 0);
+    assert_int_equal(w->account->waiting_count, 0);
+    assert_int_equal(np_unlock(w->c, w->account, NOW_MS), NP_BAD_STATE);
+    deliver_error(w, NANOPUSH__V1__ERROR__CODE__CODE_REMOVED, DEVICE);
+    assert_int_equal(w->errors, 1); /* once */
+    np_account_free(w->account);
+    w->account = NULL;
+}
+
 static void broker_out_of_bounds_ends_the_connection(void **state)
 {
     struct world *w = *state;
@@ -399,6 +415,7 @@ int main(void)
         KEYS_TEST(lock_is_known_until_it_is_lifted),
         KEYS_TEST(notice_that_cannot_be_shown_is_not),
         KEYS_TEST(removed_account_hears_nothing_more),
+        KEYS_TEST(account_that_was_revoked_is_off_the_connection),
         KEYS_TEST(broker_out_of_bounds_ends_the_connection),
         TEST(enrolment_that_waits_is_told_once_for_each_code),
         TEST(enrolment_that_waits_ends_with_an_error),
