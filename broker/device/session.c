@@ -64,6 +64,12 @@ void session_send(struct session *session, const Nanopush__V1__BrokerMessage *me
     buf_done(&frame);
 }
 
+/* The metric's series stand in the order of the codes. */
+static void count_error(Nanopush__V1__Error__Code code)
+{
+    metrics_add(METRIC_DEVICE_ERRORS_MALFORMED + (code - NANOPUSH__V1__ERROR__CODE__CODE_MALFORMED), 1);
+}
+
 void session_error(struct session *session, Nanopush__V1__Error__Code code, const char *subject,
                    const char *text)
 {
@@ -74,6 +80,7 @@ void session_error(struct session *session, Nanopush__V1__Error__Code code, cons
     error.code = code;
     error.subject = id_valid(bytes_of(cut)) ? cut : "";
     error.text = (char *)text;
+    count_error(code);
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ERROR;
     message.error = &error;
     session_send(session, &message);
