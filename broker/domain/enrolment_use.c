@@ -11,6 +11,7 @@
 #include "domain/enrolment_op.h"
 #include "domain/router.h"
 #include "domain/text.h"
+#include "nanopush/v1/common.pb-c.h"
 
 /* ---- what can be checked without the store ---- */
 
@@ -65,7 +66,7 @@ static enum err prepare(struct enrolment_op *op, const struct enrolment_presente
 {
     if (p->token.len != ENROLMENT_TOKEN_BYTES || (p->proof.len && p->proof.len != ENROLMENT_PROOF_BYTES) ||
         text_check(bytes_of(p->name), DEVICE_NAME_MAX_BYTES) != ERR_OK ||
-        !text_is_name(bytes_of(p->organisation)))
+        p->platform > NANOPUSH__V1__PLATFORM__PLATFORM_OTHER || !text_is_name(bytes_of(p->organisation)))
         return ERR_INVALID;
     if (!id_valid(bytes_of(p->id)))
         return ERR_NOT_FOUND;

@@ -155,6 +155,15 @@ describe("the platform that the person said", () => {
       assert.equal((await devicesOf(user))[0].platform, platform);
     }
   });
+
+  test("where none was said, one that there is not is refused all the same", async () => {
+    const { id, phone } = await portal.begin();
+    for (const platform of [Platform.OTHER + 1, -1]) {
+      phone.platform = platform;
+      await assert.rejects(phone.enrolOn(await phone.open()), { code: "INVALID" });
+    }
+    assert.equal(await portal.enrolmentState(id), EnrolmentState.WAITING);
+  });
 });
 
 describe("a further phone", () => {
