@@ -182,6 +182,19 @@ export class Connection {
     return within(ms, `${kind} from the broker`, take());
   }
 
+  /** The next message that is no push and no notice; null at the end of the connection. */
+  async nextReply() {
+    const take = async () => {
+      for (;;) {
+        const at = this.messages.findIndex(({ case: kind }) => kind !== "challenge" && kind !== "notice");
+        if (at >= 0) return this.messages.splice(at, 1)[0];
+        if (this.isClosed) return null;
+        await new Promise((resolve) => this.#waiting.push(resolve));
+      }
+    };
+    return within(REPLY_MS, "a reply, or the end", take());
+  }
+
   /** The broker's Error, with its code's name. */
   async nextError() {
     const { code, subject, text } = await this.next("error", undefined, undefined, ["welcome", "enrolled", "resolved", "accepted"]);
