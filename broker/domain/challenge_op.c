@@ -103,7 +103,7 @@ static void on_other_read(enum err e, const struct challenge_view *view, void *a
 
 static void tell_locked(struct domain *domain, const char *id, const struct challenge_settled *settled)
 {
-    METRIC_ADD(LOCKS, 1);
+    METRIC_ADD(LOCKS, settled->moved);
     LOG(WARN, DOMAIN, "push-locked", "challenge=%s state=%s", id, challenge_state_name(settled->state));
     notice_send(domain, &settled->routes, NANOPUSH__V1__NOTICE__KIND__KIND_LOCKED, "",
                 settled->locked_until_unix_ms);

@@ -63,8 +63,8 @@ static void fail_limited(struct rpc_call *call, const struct challenge_accepted 
                  "method",
                  (long long)left_s);
     else
-        rpc_fail(call, RPC_RESOURCE_EXHAUSTED, "too many pushes were denied or missed; ask again in %lld s",
-                 (long long)left_s);
+        rpc_fail(call, RPC_RESOURCE_EXHAUSTED,
+                 "too many pushes were denied, missed or taken back; ask again in %lld s", (long long)left_s);
 }
 
 static void on_created(enum err e, const struct challenge_accepted *accepted, void *arg)

@@ -365,12 +365,12 @@ struct challenge_settle {
 };
 
 struct challenge_settled {
-    bool moved;                    /* this call moved it: count it */
-    enum challenge_state state;    /* as it is now; EXPIRED too where an answer came too late */
-    char device_id[ID_SIZE];       /* whose answer it was, or "" */
-    struct routes routes;          /* whom to tell */
-    int64_t locked_until_unix_ms;  /* push is locked by this very call; else 0 */
-    const char (*others)[ID_SIZE]; /* what else is pending then, and to be cancelled */
+    bool moved;                   /* this call moved it, be it that its first reply was lost: count it */
+    enum challenge_state state;   /* as it is now; EXPIRED too where an answer came too late */
+    char device_id[ID_SIZE];      /* whose answer it was, or "" */
+    struct routes routes;         /* whom to tell */
+    int64_t locked_until_unix_ms; /* push is locked by this very call, or by the same answer before; else 0 */
+    const char (*others)[ID_SIZE]; /* what else was pending then, and is to be cancelled */
     size_t other_count;
 };
 

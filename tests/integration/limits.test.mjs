@@ -313,7 +313,8 @@ describe("a second sign-in from another browser", () => {
 
   test("of the same browser it takes the first one's place in any mode, and there is nothing to say", async () => {
     const target = await victim();
-    for (const mode of [Mode.TAP, Mode.CHOOSE, Mode.CODE]) {
+    await portal.signIn(target, { browserSession: HOME });
+    for (const mode of [Mode.TAP, Mode.CHOOSE, Mode.CODE, Mode.TAP]) {
       const question = await portal.ask(target.user, { browserSession: HOME, mode });
       const push = await target.phone.pushOf(target.connection, question.id);
       assert.equal(push.shown.otherSignIn, false);
@@ -341,19 +342,45 @@ describe("a second sign-in from another browser", () => {
   });
 });
 
+describe("what the portal takes back", () => {
+  test("is slowed from the second on, at every portal; nothing locks, and the victim answers what comes", async () => {
+    const target = await victim();
+    for (let count = 0; count < 2; count++) {
+      const { id } = await portal.ask(target.user);
+      await portal.challenges.cancelChallenge({ id });
+    }
+    for (const by of [portal, sibling]) await refuses(by.ask(target.user), "resource_exhausted", /again in (10|[1-9]) s/);
+    assert.equal(await lockedUntil(target.user), undefined);
+    await target.phone.unlock(target.connection); // or some seconds later
+    await portal.signIn(target);
+  });
+
+  test("and so is what takes each other's place", async () => {
+    const target = await victim();
+    const request = { browserSession: "the attacker's" };
+    const asked = [];
+    for (let count = 0; count < 3; count++) asked.push(await portal.ask(target.user, request));
+    await refuses(portal.ask(target.user, request), "resource_exhausted", /again in/);
+    const push = await target.phone.pushOf(target.connection, asked[2].id);
+    assert.equal((await target.phone.decide(target.connection, push, "approve")).state, ChallengeState.APPROVED);
+    await portal.signIn(target);
+  });
+});
+
 describe("pushes a day", () => {
-  /** As many pushes as may be, each taken back at once, by either portal in turn. */
-  async function exhaust({ user }) {
+  /** As many pushes as may be, each taken back at once, from a browser that nothing slows, at either portal in turn. */
+  async function exhaust(target) {
+    const browserSession = HOME;
+    for (const by of [portal, sibling]) await by.signIn(target, { browserSession });
     for (let count = 0; count < PUSHES_A_DAY; count++) {
       const by = count % 2 ? portal : sibling;
-      const { id } = await by.ask(user);
+      const { id } = await by.ask(target.user, { browserSession });
       await by.challenges.cancelChallenge({ id });
     }
   }
 
   test("after the twentieth it is as if locked; the known browser goes on, and the phone lifts it", async () => {
     const target = await victim();
-    await portal.signIn(target, { browserSession: HOME });
     await exhaust(target);
     for (const by of [portal, sibling])
       for (const request of [{}, { browserSession: "another" }, { mode: Mode.CODE }])
@@ -367,7 +394,6 @@ describe("pushes a day", () => {
 
   test("the known browser signs in all the same, and with it the day begins anew", async () => {
     const target = await victim();
-    await portal.signIn(target, { browserSession: HOME });
     await exhaust(target);
     await refuses(portal.ask(target.user), "resource_exhausted", LOCKED);
     await portal.signIn(target, { browserSession: HOME });

@@ -182,7 +182,9 @@ static struct {
     struct challenge_progress progress[TOLD_MAX];
     struct buf fence;
     int64_t now_unix_ms, expire_unix_ms;
-    bool replay, same_session, moved;
+    bool replay, same_session, moved, superseded;
+    int64_t locked_until_unix_ms;
+    size_t other_count;
     enum challenge_state state;
     enum enrolment_state step;
     char other_id[ID_SIZE], device_id[ID_SIZE];
@@ -238,11 +240,17 @@ static inline void got_told(const struct routes *routes)
         memcpy(got.told.inboxes[i], routes->inboxes[i], INBOX_SIZE);
 }
 
+/** What happens to a call on its way, once; NULL: nothing. */
+static void (*got_meanwhile)(void);
+
 /** Wait for the call that was just made. */
 static inline enum err got_wait(struct store_call *call)
 {
     assert_non_null(call);
     got_forget();
+    if (got_meanwhile)
+        got_meanwhile();
+    got_meanwhile = NULL;
     TURN_UNTIL(got.came);
     return got.e;
 }
@@ -358,6 +366,7 @@ static inline void on_created(enum err e, const struct challenge_created *create
         got.expire_unix_ms = created->expire_unix_ms;
         got.replay = created->replay;
         got.same_session = created->other_same_session;
+        got.superseded = created->superseded;
         memcpy(got.other_id, created->other_id, ID_SIZE);
         struct routes told = created->routes;
         told.inboxes = created->others.inboxes;
@@ -389,6 +398,8 @@ static inline void on_settled(enum err e, const struct challenge_settled *settle
     (void)arg;
     if (settled) {
         got.moved = settled->moved;
+        got.locked_until_unix_ms = settled->locked_until_unix_ms;
+        got.other_count = settled->other_count;
         got.state = settled->state;
         memcpy(got.device_id, settled->device_id, ID_SIZE);
         got_told(&settled->routes);

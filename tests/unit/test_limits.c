@@ -93,8 +93,9 @@ static void on_created(enum err e, const struct challenge_created *created, void
     arrived(e);
 }
 
-/* The portal asks; @p session is the hash of the browser session, or "". */
-static enum err ask(struct asked *asked, const char *session)
+/* The portal asks; @p session is the hash of the browser session, or "". @p place: the one before, which this takes the
+ * place of where it has an id; NULL: any number may wait. */
+static enum err ask_in_place_of(const struct asked *place, struct asked *asked, const char *session)
 {
     uint8_t bits[ID_RANDOM_BYTES] = {0};
     uint8_t nonce[16] = {0};
@@ -110,12 +111,20 @@ static enum err ask(struct asked *asked, const char *session)
     asked->record.mode = 1;
     asked->record.user_verification = 1;
     asked->record.life_ms = LIFE_MS;
-    const struct challenge_create create = {
-        .record = &asked->record, .pending_of = asked->id, .session = session, .asked = ""};
+    const struct challenge_create create = {.record = &asked->record,
+                                            .pending_of = place ? PORTAL : asked->id,
+                                            .session = session,
+                                            .asked = "",
+                                            .supersede = place && place->id[0] ? place->id : NULL};
     memset(&got, 0, sizeof got);
     store_challenge_create(store, &create, on_created, NULL);
     await();
     return got.e;
+}
+
+static enum err ask(struct asked *asked, const char *session)
+{
+    return ask_in_place_of(NULL, asked, session);
 }
 
 static void on_read(enum err e, const struct challenge_view *view, void *arg)
@@ -436,15 +445,81 @@ static void what_nobody_settled_counts_as_missed_once(void **state)
     assert_can_log_in("");
 }
 
-static void twenty_pushes_a_day_whatever_their_outcome(void **state)
+static void pushes_that_are_taken_back_are_slowed_but_for_the_first(void **state)
 {
-    int64_t began;
+    static const int64_t delays[] = {10 * SECOND, 20 * SECOND, 40 * SECOND, 60 * SECOND, 60 * SECOND};
     (void)state;
-    began = now;
-    for (int i = 0; i < 20; i++) {
+    ask_and_end(CHALLENGE_CANCELLED, ""); /* a page was closed: the person begins anew at once */
+    for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
+        ask_and_end(CHALLENGE_CANCELLED, "");
+        assert_int_equal(got.until, 0);
+        assert_refused("", false, now + delays[i]);
+        pass(delays[i]);
+    }
+    assert_can_log_in("");
+    ask_and_end(CHALLENGE_CANCELLED, "");
+    assert_can_log_in(""); /* an approval has reset it */
+}
+
+static void pushes_that_take_each_others_place_are_slowed_alike(void **state)
+{
+    struct asked asked[5] = {0};
+    (void)state;
+    assert_int_equal(ask_in_place_of(&asked[0], &asked[1], "s"), ERR_OK);
+    assert_int_equal(ask_in_place_of(&asked[1], &asked[2], "s"), ERR_OK);
+    assert_int_equal(ask_in_place_of(&asked[2], &asked[3], "s"), ERR_OK);
+    assert_int_equal(state_of(&asked[2]), CHALLENGE_SUPERSEDED);
+    assert_int_equal(ask_in_place_of(&asked[3], &asked[4], "s"), ERR_LIMIT);
+    assert_false(got.locked);
+    assert_int_equal(got.until, now + 10 * SECOND);
+    settle(&asked[3], CHALLENGE_APPROVED); /* the person answers what waits */
+    assert_int_equal(got.state, CHALLENGE_APPROVED);
+    assert_can_log_in("");
+}
+
+static void a_push_taken_back_makes_no_delay_shorter(void **state)
+{
+    struct asked waits[3] = {0};
+    int64_t denied;
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ask(&waits[i], ""), ERR_OK);
+    ask_and_end(CHALLENGE_DENIED, "");
+    pass(11 * SECOND);
+    ask_and_end(CHALLENGE_DENIED, "");
+    denied = now;
+    for (int i = 0; i < 3; i++)
+        settle(&waits[i], CHALLENGE_CANCELLED);
+    assert_refused("", false, denied + 20 * SECOND);
+    pass(20 * SECOND);
+    assert_can_log_in("");
+}
+
+static void the_victims_own_browser_is_not_slowed(void **state)
+{
+    (void)state;
+    assert_can_log_in("known");
+    for (int i = 0; i < 5; i++)
+        ask_and_end(CHALLENGE_CANCELLED, "known");
+    assert_refused("", false, now + 60 * SECOND);
+    assert_can_log_in("known");
+}
+
+/* So far apart that nothing is delayed: when the first one was. */
+static int64_t ask_and_cancel(int times)
+{
+    int64_t began = now;
+    for (int i = 0; i < times; i++) {
         ask_and_end(CHALLENGE_CANCELLED, "");
         pass(MINUTE);
     }
+    return began;
+}
+
+static void twenty_pushes_a_day_whatever_their_outcome(void **state)
+{
+    (void)state;
+    int64_t began = ask_and_cancel(20);
     assert_refused("", true, began + DAY);
     turn_to(began + DAY - 1);
     assert_refused("", true, began + DAY);
@@ -455,9 +530,7 @@ static void twenty_pushes_a_day_whatever_their_outcome(void **state)
 static void the_phone_lifts_the_daily_limit(void **state)
 {
     (void)state;
-    for (int i = 0; i < 20; i++)
-        ask_and_end(CHALLENGE_CANCELLED, "");
-    assert_refused("", true, now + DAY);
+    assert_refused("", true, ask_and_cancel(20) + DAY);
     assert_int_equal(unlock(device), ERR_OK);
     assert_can_log_in("");
 }
@@ -465,12 +538,9 @@ static void the_phone_lifts_the_daily_limit(void **state)
 static void an_approval_resets_the_daily_count(void **state)
 {
     (void)state;
-    for (int i = 0; i < 19; i++)
-        ask_and_end(CHALLENGE_CANCELLED, "");
+    ask_and_cancel(19);
     assert_can_log_in("");
-    for (int i = 0; i < 20; i++)
-        ask_and_end(CHALLENGE_CANCELLED, "");
-    assert_refused("", true, now + DAY);
+    assert_refused("", true, ask_and_cancel(20) + DAY);
 }
 
 static void a_browser_that_succeeded_before_is_exempt_from_delay_and_count(void **state)
@@ -481,9 +551,7 @@ static void a_browser_that_succeeded_before_is_exempt_from_delay_and_count(void 
     assert_refused("", false, now + 10 * SECOND);
     assert_refused("unknown", false, now + 10 * SECOND);
     assert_can_log_in("known");
-    for (int i = 0; i < 20; i++)
-        ask_and_end(CHALLENGE_CANCELLED, "");
-    assert_refused("", true, now + DAY);
+    assert_refused("", true, ask_and_cancel(20) + DAY);
     assert_can_log_in("known");
 }
 
@@ -529,6 +597,10 @@ int main(void)
         TEST(two_wrong_numbers_further_apart_do_not_lock),
         TEST(missed_pushes_delay_by_a_minute_at_most_and_never_lock),
         TEST(what_nobody_settled_counts_as_missed_once),
+        TEST(pushes_that_are_taken_back_are_slowed_but_for_the_first),
+        TEST(pushes_that_take_each_others_place_are_slowed_alike),
+        TEST(a_push_taken_back_makes_no_delay_shorter),
+        TEST(the_victims_own_browser_is_not_slowed),
         TEST(twenty_pushes_a_day_whatever_their_outcome),
         TEST(the_phone_lifts_the_daily_limit),
         TEST(an_approval_resets_the_daily_count),

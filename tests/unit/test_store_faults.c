@@ -9,6 +9,9 @@
 
 #include <cmocka.h>
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "store_fixture.h"
 
 #define SHORT_MS  300 /* of store calls that are expected to fail */
@@ -171,6 +174,69 @@ static void inbox_that_cannot_be_read_is_not_read_in_a_tight_loop(void **state)
 }
 
 /* ---- Redis killed and started again ---- */
+
+/* ---- lost replies ---- */
+
+/* Redis gets what was sent, and does it; the connections that it answers on are gone. */
+static void lose_replies(void)
+{
+    kill(redis.pid, SIGSTOP);
+    turn(20); /* what is to be sent stands in the sockets */
+    for (int fd = 3; fd < 64; fd++) {
+        struct sockaddr_un peer = {0};
+        socklen_t len = sizeof peer;
+        if (fd != redis.raw->fd && getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
+            strcmp(peer.sun_path, redis.socket) == 0)
+            shutdown(fd, SHUT_RDWR);
+    }
+    turn(20); /* the store has seen it, and sends again */
+    kill(redis.pid, SIGCONT);
+}
+
+static void lock_is_told_though_the_reply_was_lost(void **state)
+{
+    (void)state;
+    struct person person = person_with_phone();
+    char id[ID_SIZE], other[ID_SIZE], later[ID_SIZE];
+    Record__Challenge record = challenge_of(&person, other, LIFE_MS);
+    challenge_new(&a, &person, id, LIFE_MS);
+    record.portal = "another";
+    assert_int_equal(challenge_create_plain(&a, &record), ERR_OK);
+    got_meanwhile = lose_replies;
+    assert_int_equal(challenge_settle(&a, id, CHALLENGE_REPORTED, &person), ERR_OK);
+    assert_true(got.moved); /* by this call, though it was sent twice */
+    int64_t until = got.locked_until_unix_ms;
+    assert_true(until > 0);
+    assert_int_equal(got.other_count, 1);
+
+    /* The worker died instead, and the phone says it again; meanwhile the lock was lifted, and the portal asks anew. */
+    assert_int_equal(got_wait(store_user_unlock(a.store, person.tag, NULL, on_told, NULL)), ERR_OK);
+    record = challenge_of(&person, later, LIFE_MS);
+    record.portal = "a third";
+    assert_int_equal(challenge_create_plain(&a, &record), ERR_OK);
+    assert_int_equal(challenge_settle(&b, id, CHALLENGE_REPORTED, &person), ERR_OK);
+    assert_false(got.moved);
+    assert_true(got.locked_until_unix_ms == until);
+    assert_int_equal(got.other_count, 1); /* what waited then, not what came since */
+    assert_int_equal(challenge_settle(&b, id, CHALLENGE_CANCELLED, NULL), ERR_OK);
+    assert_true(got.locked_until_unix_ms == 0); /* somebody else's business */
+}
+
+static void superseding_is_told_though_the_reply_was_lost(void **state)
+{
+    (void)state;
+    struct person person = person_with_phone();
+    char first[ID_SIZE], second[ID_SIZE];
+    challenge_new(&a, &person, first, LIFE_MS);
+    assert_int_equal(challenge_get(&b, first, true), ERR_OK); /* waits for it */
+    Record__Challenge record = challenge_of(&person, second, LIFE_MS);
+    const struct challenge_create create = {
+        .record = &record, .pending_of = PORTAL, .session = "", .shows_code = true, .supersede = first};
+    got_meanwhile = lose_replies;
+    assert_int_equal(challenge_create_as(&a, &create), ERR_OK);
+    assert_true(got.superseded);
+    assert_true(told_inbox(store_inbox(b.store)));
+}
 
 static void killed_redis_comes_back_with_everything(void **state)
 {
@@ -363,6 +429,8 @@ int main(void)
         TEST(lost_inbox_is_followed_by_one_of_another_name),
         TEST(inbox_lost_with_the_connection_is_found_at_once),
         TEST(inbox_that_cannot_be_read_is_not_read_in_a_tight_loop),
+        TEST(lock_is_told_though_the_reply_was_lost),
+        TEST(superseding_is_told_though_the_reply_was_lost),
         TEST(killed_redis_comes_back_with_everything),
         TEST(order_of_calls_survives_a_loss),
         SHORT_TEST(calls_fail_in_time_while_redis_is_away),

@@ -64,7 +64,8 @@ if redis.call('HGET', challenge, 'record') ~= record then
     redis.call('HINCRBY', KEYS[8], 'revision', 1)
     redis.call('PEXPIRE', KEYS[8], keep)
     redis.call('HDEL', pending, supersede)
-    told, superseded = waiters(KEYS[8]), 1
+    limits_settled(limits, now, 'superseded', '')
+    redis.call('HSET', challenge, 'superseded', supersede)
   end
   redis.call('HSET', challenge, 'record', record, 'state', 'pending', 'revision', 1, 'created', now,
     'expires', now + life, 'session', session, 'attempt', 1, 'sent', now)
@@ -75,6 +76,9 @@ if redis.call('HGET', challenge, 'record') ~= record then
   if asked ~= '' then
     redis.call('SET', idempotency, id .. ' ' .. asked, 'PX', 600000)
   end
+end
+if supersede and redis.call('HGET', challenge, 'superseded') == supersede then -- now, or in a call whose reply was lost
+  told, superseded = waiters(KEYS[8]), 1
 end
 return {'ok', tostring(now), redis.call('HGET', challenge, 'expires'), routes, told, superseded,
   superseded == 1 and device_routes(devices, presence) or {}}

@@ -1,14 +1,16 @@
 -- What keeps somebody who knows the password from wearing the user down, without locking the user out (SECURITY, "Push
 -- bombing"). One hash a user, across all portals of the organisation:
 --   locked_at, locked_until  push is locked: one "not me", two wrong numbers or three denials within RECENT_MS
---   not_before               backoff: after denials DENIED_MIN_MS doubling to DENIED_MAX_MS, after misses to MISSED_MAX_MS
---   denied, missed           how many in a row since the last approval
+--   not_before               backoff: after denials DELAY_MIN_MS doubling to DENIED_MAX_MS, after misses to MISSED_MAX_MS;
+--                            likewise after those that the portal took back or replaced, but for the first one: whoever
+--                            closes a page and begins anew does not wait
+--   denied, missed, withdrawn  how many in a row since the last approval
 --   denials, failures        when the last ones were, 'ms ms ms'
 --   day, pushes              pushes since the last approval within the day that began at day
 --   s:<browser session>      when that session last succeeded: it is exempt from backoff and the daily count
--- Time-outs never lock. An approval resets all but the sessions.
+-- Time-outs and what was taken back never lock. An approval resets all but the sessions.
 local LOCK_MS, RECENT_MS, DAY_MS = 900000, 600000, 86400000
-local DENIED_MIN_MS, DENIED_MAX_MS, MISSED_MAX_MS = 10000, 3600000, 60000
+local DELAY_MIN_MS, DENIED_MAX_MS, MISSED_MAX_MS = 10000, 3600000, 60000
 local PUSHES_A_DAY, DENIALS_TO_LOCK, FAILURES_TO_LOCK = 20, 3, 2
 local SESSIONS_MAX, KEPT_MS = 32, 30 * DAY_MS
 
@@ -70,8 +72,8 @@ local function limits_note(limits, now, field)
 end
 
 local function limits_clear(limits)
-  redis.call('HDEL', limits, 'locked_at', 'locked_until', 'not_before', 'denied', 'missed', 'denials', 'failures', 'day',
-    'pushes')
+  redis.call('HDEL', limits, 'locked_at', 'locked_until', 'not_before', 'denied', 'missed', 'withdrawn', 'denials',
+    'failures', 'day', 'pushes')
 end
 
 local function limits_remember_session(limits, now, session)
@@ -92,9 +94,14 @@ local function limits_remember_session(limits, now, session)
   redis.call('PEXPIRE', limits, KEPT_MS)
 end
 
-local function limits_back_off(limits, now, field, most)
-  local streak = redis.call('HINCRBY', limits, field, 1)
-  redis.call('HSET', limits, 'not_before', now + math.min(DENIED_MIN_MS * 2 ^ math.min(streak - 1, 20), most))
+-- One more of a streak, of which so many are free: a delay never makes one that is running shorter.
+local function limits_back_off(limits, now, field, most, free)
+  local streak = redis.call('HINCRBY', limits, field, 1) - free
+  if streak > 0 then
+    local not_before = now + math.min(DELAY_MIN_MS * 2 ^ math.min(streak - 1, 20), most)
+    redis.call('HSET', limits, 'not_before', math.max(not_before, limits_number(limits, 'not_before')))
+  end
+  redis.call('PEXPIRE', limits, KEPT_MS)
 end
 
 -- A challenge became final. -> until when push is locked by it, or 0
@@ -106,14 +113,16 @@ local function limits_settled(limits, now, state, session)
       limits_remember_session(limits, now, session)
     end
   elseif state == 'denied' then
-    limits_back_off(limits, now, 'denied', DENIED_MAX_MS)
+    limits_back_off(limits, now, 'denied', DENIED_MAX_MS, 0)
     lock = limits_note(limits, now, 'denials') >= DENIALS_TO_LOCK
   elseif state == 'failed' then
     lock = limits_note(limits, now, 'failures') >= FAILURES_TO_LOCK
   elseif state == 'reported' then
     lock = true
   elseif state == 'expired' then
-    limits_back_off(limits, now, 'missed', MISSED_MAX_MS)
+    limits_back_off(limits, now, 'missed', MISSED_MAX_MS, 0)
+  elseif state == 'cancelled' or state == 'superseded' then
+    limits_back_off(limits, now, 'withdrawn', MISSED_MAX_MS, 1)
   end
   if not lock then
     return 0
