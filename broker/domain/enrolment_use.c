@@ -9,6 +9,7 @@
 #include "crypto/inputs.h"
 #include "crypto/p256.h"
 #include "domain/enrolment_op.h"
+#include "domain/registry.h"
 #include "domain/router.h"
 #include "domain/text.h"
 #include "nanopush/v1/common.pb-c.h"
@@ -158,6 +159,16 @@ static void on_first_claimed(enum err e, void *arg)
         claim(op, &op->enrolled->device->user_verification_key, on_both_claimed);
 }
 
+/* A removed portal's codes enrol nobody: it may have been removed because somebody else had its credential. */
+static void on_portal_standing(enum err e, void *arg)
+{
+    struct enrolment_op *op = arg;
+    if (e != ERR_OK)
+        finish(op, e == ERR_DENIED ? ERR_EXPIRED : e);
+    else
+        claim(op, &op->enrolled->device->possession_key, on_first_claimed);
+}
+
 /* The record says whose it is; what the phone says of that only has to agree. */
 static enum err complete(struct enrolment_op *op, const struct enrolment_view *view)
 {
@@ -188,7 +199,7 @@ static void on_read(enum err e, const struct enrolment_view *view, void *arg)
     }
     router_changed(op->domain->router, &view->told, op->id);
     if (view->state == ENROLMENT_WAITING)
-        claim(op, &op->enrolled->device->possession_key, on_first_claimed);
+        registry_check_standing(op->domain->registry, op->record->portal, on_portal_standing, op);
     else
         on_both_claimed(ERR_OK, op); /* a repeat, or somebody else: the script tells */
 }

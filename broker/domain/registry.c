@@ -1,45 +1,36 @@
+/* Whose credential a caller shows, and what a worker remembers of portals. */
 #include "domain/registry.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/table.h"
-#include "crypto/digest.h"
+#include "domain/registry_op.h"
 #include "domain/text.h"
-
-#define SUPPORT_TEXT_MAX_BYTES 1024
-#define DISPLAY_NAME_MAX_BYTES 64
 
 struct registry {
     struct domain *domain;
-    struct table cache; /* struct cached, by portal id */
-};
-
-struct cached {
-    struct table_node node;
-    int64_t until_mono_ms;
-    struct portal *portal;
-};
-
-struct registry_op {
-    struct registry *registry;
-    union {
-        registry_portal_fn portal;
-        store_done_fn done;
-        registry_add_portal_fn add_portal;
-    } fn;
-    bool silent;
+    struct table portals; /* struct standing, by id */
+    struct timer reread;
+    registry_changed_fn on_change;
     void *arg;
-    struct deferral later;
-    enum err error;
-    struct portal *portal;
-    Record__Portal *record;
-    uint8_t secret_hash[SHA256_BYTES];
-    char credential[CREDENTIAL_SIZE];
 };
+
+/* Outlives the registry where somebody still refers to one of its portals. */
+struct standing {
+    struct table_node node;
+    struct registry *registry; /* NULL once that is gone */
+    struct portal *portal;     /* as it was read last; one reference */
+    int64_t until_mono_ms;     /* believed until then */
+    unsigned alive;            /* struct portals of it, the present one included */
+    bool used;                 /* since it was read last */
+    bool reading;
+    bool overlapping; /* two secrets counted when it was read last */
+};
+
+/* ---- a portal as it was read ---- */
 
 struct portal *portal_ref(struct portal *portal)
 {
@@ -51,88 +42,215 @@ void portal_unref(struct portal *portal)
 {
     if (!portal || --portal->refs)
         return;
+    struct standing *standing = portal->standing;
+    if (--standing->alive == 0 && !standing->registry)
+        free(standing);
     record__portal__free_unpacked((Record__Portal *)portal->record, NULL);
+    buf_done(&portal->fence);
     free(portal);
 }
+
+static bool overlaps(const struct portal *portal)
+{
+    return portal->record->previous_until_unix_ms > clock_mono_ms() + portal->ahead_ms;
+}
+
+/* Compares with something, and as long, where there is nothing. */
+static bool is_secret(const ProtobufCBinaryData *stored, const struct proof *proof)
+{
+    static const uint8_t nobodys[SHA256_BYTES];
+    bool there = stored && stored->len == SHA256_BYTES;
+    bool equal = bytes_equal_secret(bytes_make(there ? stored->data : nobodys, SHA256_BYTES),
+                                    bytes_make(proof->secret_hash, SHA256_BYTES));
+    return there & equal;
+}
+
+bool portal_accepts(const struct portal *portal, const struct proof *proof)
+{
+    const Record__Portal *record = portal ? portal->record : NULL;
+    bool newest = is_secret(record ? &record->secret_hash : NULL, proof);
+    bool previous = is_secret(record ? &record->previous_secret_hash : NULL, proof);
+    return record && !record->removed && proof->has_secret && (newest || (previous && overlaps(portal)));
+}
+
+/* ---- what is remembered ---- */
+
+static void forget(struct standing *standing)
+{
+    table_remove(&standing->registry->portals, &standing->node);
+    standing->registry = NULL;
+    portal_unref(standing->portal); /* which frees it, where that was the last */
+}
+
+static bool is_held(const struct standing *standing)
+{
+    return standing->alive > 1 || standing->portal->refs > 1;
+}
+
+static void forget_unless_held(struct table_node *node, void *arg)
+{
+    (void)arg;
+    struct standing *standing = CONTAINER_OF(node, struct standing, node);
+    if (!standing->reading && !is_held(standing))
+        forget(standing);
+}
+
+static struct standing *find(struct registry *registry, const char *id)
+{
+    uint64_t hash = table_hash(bytes_of(id));
+    for (struct table_node *n = table_first(&registry->portals, hash); n; n = table_next(n, hash)) {
+        struct standing *standing = CONTAINER_OF(n, struct standing, node);
+        if (strcmp(standing->portal->record->id, id) == 0)
+            return standing;
+    }
+    return NULL;
+}
+
+static struct portal *portal_new(struct standing *standing, const struct portal_view *view)
+{
+    struct portal *portal = mem_new(sizeof *portal);
+    portal->refs = 1;
+    portal->record = (Record__Portal *)store_record_copy(&view->record->base);
+    portal->standing = standing;
+    standing->alive++;
+    if (buf_append(&portal->fence, view->fence) != ERR_OK)
+        abort(); /* as mem_new() */
+    return portal;
+}
+
+static struct standing *standing_new(struct registry *registry, const struct portal_view *view)
+{
+    struct standing *standing = mem_new(sizeof *standing);
+    if (registry->portals.count >= PORTAL_CACHE_MAX)
+        table_each(&registry->portals, forget_unless_held, NULL);
+    standing->registry = registry;
+    standing->portal = portal_new(standing, view);
+    if (table_add(&registry->portals, &standing->node, table_hash(bytes_of(view->record->id))) != ERR_OK)
+        abort(); /* the table's first buckets, see mem_new() */
+    if (!timer_armed(&registry->reread))
+        timer_start(&registry->reread, PORTAL_REREAD_MS);
+    return standing;
+}
+
+static void tell_change(struct registry *registry, const char *id, const struct portal *now)
+{
+    if (registry->on_change)
+        registry->on_change(id, now, registry->arg);
+}
+
+/* Remember what was read just now. */
+static struct portal *keep(struct registry *registry, const struct portal_view *view)
+{
+    struct standing *standing = find(registry, view->record->id);
+    bool known = standing != NULL, changed = false;
+    if (!known)
+        standing = standing_new(registry, view);
+    struct portal *before = standing->portal;
+    if (!bytes_equal(buf_view(&before->fence), view->fence)) {
+        changed = true;
+        standing->portal = portal_new(standing, view);
+        portal_unref(before);
+    }
+    standing->portal->ahead_ms = view->now_unix_ms - clock_mono_ms();
+    standing->until_mono_ms = clock_mono_ms() + PORTAL_FRESH_MS;
+    bool overlapped = standing->overlapping;
+    standing->overlapping = overlaps(standing->portal);
+    if (changed || overlapped != standing->overlapping)
+        tell_change(registry, view->record->id, standing->portal);
+    return standing->portal;
+}
+
+static void on_reread(enum err e, const struct portal_view *view, void *arg)
+{
+    struct standing *standing = arg;
+    struct registry *registry = standing->registry;
+    standing->reading = false;
+    if (e == ERR_OK) {
+        keep(registry, view);
+    } else if (e == ERR_NOT_FOUND) {
+        standing->until_mono_ms = 0;
+        tell_change(registry, standing->portal->record->id, NULL);
+    }
+}
+
+static void reread(struct table_node *node, void *arg)
+{
+    struct registry *registry = arg;
+    struct standing *standing = CONTAINER_OF(node, struct standing, node);
+    if (standing->reading)
+        return;
+    if (!standing->used && !is_held(standing)) {
+        if (standing->until_mono_ms <= clock_mono_ms())
+            forget(standing);
+        return;
+    }
+    standing->used = false;
+    standing->reading = true;
+    store_portal_get(registry->domain->store, standing->portal->record->id, on_reread, standing);
+}
+
+static void on_reread_due(void *arg)
+{
+    struct registry *registry = arg;
+    table_each(&registry->portals, reread, registry);
+    if (registry->portals.count > 0)
+        timer_start(&registry->reread, PORTAL_REREAD_MS);
+}
+
+/* ---- life ---- */
 
 struct registry *registry_new(struct domain *domain)
 {
     struct registry *registry = mem_new(sizeof *registry);
     registry->domain = domain;
+    timer_init(&registry->reread, domain->loop, on_reread_due, registry);
     return registry;
 }
 
-static void drop(struct table_node *node, void *arg)
+static void forget_all(struct table_node *node, void *arg)
 {
-    struct registry *registry = arg;
-    struct cached *cached = CONTAINER_OF(node, struct cached, node);
-    table_remove(&registry->cache, node);
-    portal_unref(cached->portal);
-    free(cached);
-}
-
-static void drop_stale(struct table_node *node, void *arg)
-{
-    if (CONTAINER_OF(node, struct cached, node)->until_mono_ms <= clock_mono_ms())
-        drop(node, arg);
+    (void)arg;
+    forget(CONTAINER_OF(node, struct standing, node));
 }
 
 void registry_free(struct registry *registry)
 {
     if (!registry)
         return;
-    table_each(&registry->cache, drop, registry);
-    table_done(&registry->cache);
+    timer_cancel(&registry->reread);
+    table_each(&registry->portals, forget_all, NULL);
+    table_done(&registry->portals);
     free(registry);
 }
 
-static struct portal *cache_find(struct registry *registry, const char *id)
+void registry_on_change(struct registry *registry, registry_changed_fn fn, void *arg)
 {
-    uint64_t hash = table_hash(bytes_of(id));
-    for (struct table_node *n = table_first(&registry->cache, hash); n; n = table_next(n, hash)) {
-        struct cached *cached = CONTAINER_OF(n, struct cached, node);
-        if (strcmp(cached->portal->record->id, id) != 0)
-            continue;
-        if (cached->until_mono_ms > clock_mono_ms())
-            return cached->portal;
-        drop(n, registry);
-        return NULL;
-    }
-    return NULL;
+    registry->on_change = fn;
+    registry->arg = arg;
 }
 
-static struct portal *cache_add(struct registry *registry, const Record__Portal *record)
-{
-    struct portal *portal = mem_new(sizeof *portal);
-    portal->refs = 1;
-    portal->record = (Record__Portal *)store_record_copy(&record->base);
-    if (registry->cache.count >= PORTAL_CACHE_MAX)
-        table_each(&registry->cache, drop_stale, registry);
-    if (registry->cache.count >= PORTAL_CACHE_MAX)
-        table_each(&registry->cache, drop, registry);
-    struct cached *cached = mem_new(sizeof *cached);
-    cached->portal = portal_ref(portal);
-    cached->until_mono_ms = clock_mono_ms() + PORTAL_CACHE_MS;
-    if (table_add(&registry->cache, &cached->node, table_hash(bytes_of(record->id))) != ERR_OK)
-        abort(); /* the table's first buckets, see mem_new() */
-    return portal;
-}
+/* ---- operations ---- */
 
-static struct registry_op *op_new(struct registry *registry, void *arg)
+struct registry_op *registry_op_new(struct registry *registry, void *arg)
 {
     struct registry_op *op = mem_new(sizeof *op);
+    op->domain = registry->domain;
     op->registry = registry;
     op->arg = arg;
     deferral_init(&op->later, NULL, NULL);
     return op;
 }
 
-static void op_free(struct registry_op *op)
+void registry_op_free(struct registry_op *op)
 {
     deferral_cancel(&op->later);
-    portal_unref(op->portal);
+    portal_unref(op->accepted);
     if (op->record)
-        record__portal__free_unpacked(op->record, NULL);
+        protobuf_c_message_free_unpacked(op->record, NULL);
+    for (size_t i = 0; i < op->found_count; i++)
+        protobuf_c_message_free_unpacked(op->found[i], NULL);
+    free(op->found);
+    free(op->names);
     bytes_cleanse(op->credential, sizeof op->credential);
     free(op);
 }
@@ -143,46 +261,41 @@ void registry_op_cancel(struct registry_op *op)
         op->silent = true;
 }
 
-static void finish_later(struct registry_op *op, enum err e, loop_fn fn)
+void registry_op_finish_later(struct registry_op *op, enum err e, loop_fn fn)
 {
     op->error = e;
     deferral_init(&op->later, fn, op);
-    loop_defer(op->registry->domain->loop, &op->later);
+    loop_defer(op->domain->loop, &op->later);
 }
 
 /* ---- authenticate ---- */
 
-static void authenticate_finish(struct registry_op *op, enum err e)
+static void authenticate_finish(struct registry_op *op, enum err e, struct portal *portal)
 {
-    if (e == ERR_NOT_FOUND)
-        e = ERR_DENIED;
-    if (e == ERR_OK) {
-        const ProtobufCBinaryData *hash = &op->portal->record->secret_hash;
-        if (!bytes_equal_secret(bytes_make(op->secret_hash, sizeof op->secret_hash),
-                                bytes_make(hash->data, hash->len)))
-            e = ERR_DENIED;
-    }
+    if (e == ERR_OK)
+        portal->standing->used = true;
     if (!op->silent)
-        op->fn.portal(e, e == ERR_OK ? op->portal : NULL, op->arg);
-    op_free(op);
+        op->fn.authenticate(e, e == ERR_OK ? portal : NULL, e == ERR_OK ? &op->proof : NULL, op->arg);
+    registry_op_free(op);
 }
 
 static void on_authenticate_later(void *arg)
 {
     struct registry_op *op = arg;
-    authenticate_finish(op, op->error);
+    authenticate_finish(op, op->error, op->accepted);
 }
 
-static void on_portal(enum err e, const Record__Portal *record, void *arg)
+static void on_portal(enum err e, const struct portal_view *view, void *arg)
 {
     struct registry_op *op = arg;
-    if (e == ERR_OK)
-        op->portal = cache_add(op->registry, record);
-    authenticate_finish(op, e);
+    struct portal *portal = e == ERR_OK ? keep(op->registry, view) : NULL;
+    bool accepted = portal_accepts(portal, &op->proof); /* of an unknown one, too: it takes the same time */
+    if (e == ERR_NOT_FOUND || (e == ERR_OK && !accepted))
+        e = ERR_DENIED;
+    authenticate_finish(op, e, portal);
 }
 
-static enum err split_credential(struct bytes credential, char id[NAME_MAX_LEN + 1],
-                                 uint8_t hash[SHA256_BYTES])
+static enum err split_credential(struct bytes credential, struct registry_op *op)
 {
     const uint8_t *dot = credential.len ? memrchr(credential.p, '.', credential.len) : NULL;
     if (!dot || credential.len >= CREDENTIAL_SIZE)
@@ -190,122 +303,50 @@ static enum err split_credential(struct bytes credential, char id[NAME_MAX_LEN +
     size_t id_len = (size_t)(dot - credential.p);
     if (!text_is_name(bytes_make(credential.p, id_len)))
         return ERR_DENIED;
-    memcpy(id, credential.p, id_len);
-    id[id_len] = '\0';
-    return sha256(bytes_make(dot + 1, credential.len - id_len - 1), hash);
+    memcpy(op->id, credential.p, id_len);
+    op->proof.has_secret = true;
+    return sha256(bytes_make(dot + 1, credential.len - id_len - 1), op->proof.secret_hash);
+}
+
+static struct portal *remembered(struct registry *registry, const char *id)
+{
+    struct standing *standing = find(registry, id);
+    return standing && standing->until_mono_ms > clock_mono_ms() ? standing->portal : NULL;
 }
 
 struct registry_op *registry_authenticate(struct registry *registry, struct bytes credential,
-                                          registry_portal_fn fn, void *arg)
+                                          registry_authenticate_fn fn, void *arg)
 {
-    struct registry_op *op = op_new(registry, arg);
-    char id[NAME_MAX_LEN + 1];
-    op->fn.portal = fn;
-    enum err e = split_credential(credential, id, op->secret_hash);
-    struct portal *known = e == ERR_OK ? cache_find(registry, id) : NULL;
-    if (known)
-        op->portal = portal_ref(known);
-    if (e != ERR_OK || known)
-        finish_later(op, e, on_authenticate_later);
+    struct registry_op *op = registry_op_new(registry, arg);
+    op->fn.authenticate = fn;
+    enum err e = split_credential(credential, op);
+    struct portal *portal = e == ERR_OK ? remembered(registry, op->id) : NULL;
+    if (portal && portal_accepts(portal, &op->proof))
+        op->accepted = portal_ref(portal);
+    if (e != ERR_OK || op->accepted)
+        registry_op_finish_later(op, e, on_authenticate_later);
     else
-        store_portal_get(registry->domain->store, id, on_portal, op);
+        store_portal_get(registry->domain->store, op->id, on_portal, op);
     return op;
 }
 
-/* ---- add ---- */
-
-static void done_finish(struct registry_op *op, enum err e)
+static void on_standing(enum err e, const struct portal_view *view, void *arg)
 {
+    struct registry_op *op = arg;
+    if (e == ERR_NOT_FOUND)
+        e = ERR_OK;
+    else if (e == ERR_OK && view->record->removed)
+        e = ERR_DENIED;
     if (!op->silent)
         op->fn.done(e, op->arg);
-    op_free(op);
+    registry_op_free(op);
 }
 
-static void on_done(enum err e, void *arg)
+struct registry_op *registry_check_standing(struct registry *registry, const char *id, store_done_fn fn,
+                                            void *arg)
 {
-    done_finish(arg, e);
-}
-
-static void on_done_later(void *arg)
-{
-    struct registry_op *op = arg;
-    done_finish(op, op->error);
-}
-
-struct registry_op *registry_add_organisation(struct registry *registry,
-                                              const Record__Organisation *organisation, store_done_fn fn,
-                                              void *arg)
-{
-    struct registry_op *op = op_new(registry, arg);
+    struct registry_op *op = registry_op_new(registry, arg);
     op->fn.done = fn;
-    if (!text_is_name(bytes_of(organisation->id)) ||
-        text_check(bytes_of(organisation->name), DISPLAY_NAME_MAX_BYTES) != ERR_OK ||
-        text_check(bytes_of(organisation->support_text), SUPPORT_TEXT_MAX_BYTES) != ERR_OK)
-        finish_later(op, ERR_INVALID, on_done_later);
-    else
-        store_organisation_put(registry->domain->store, organisation, on_done, op);
-    return op;
-}
-
-static void add_portal_finish(struct registry_op *op, enum err e)
-{
-    if (!op->silent)
-        op->fn.add_portal(e, e == ERR_OK ? op->credential : NULL, op->arg);
-    op_free(op);
-}
-
-static void on_portal_put(enum err e, void *arg)
-{
-    add_portal_finish(arg, e);
-}
-
-static void on_add_portal_later(void *arg)
-{
-    struct registry_op *op = arg;
-    add_portal_finish(op, op->error);
-}
-
-static void on_organisation(enum err e, const Record__Organisation *organisation, void *arg)
-{
-    struct registry_op *op = arg;
-    if (e != ERR_OK) {
-        add_portal_finish(op, e);
-        return;
-    }
-    Record__Portal record = *op->record;
-    record.organisation_name = organisation->name;
-    store_portal_put(op->registry->domain->store, &record, on_portal_put, op);
-}
-
-static enum err make_credential(const char *portal, char out[CREDENTIAL_SIZE], uint8_t hash[SHA256_BYTES])
-{
-    uint8_t secret[CREDENTIAL_SECRET_BYTES];
-    char text[BASE64URL_SIZE(CREDENTIAL_SECRET_BYTES)];
-    TRY(random_bytes(secret, sizeof secret));
-    base64url_encode(bytes_make(secret, sizeof secret), text);
-    bytes_cleanse(secret, sizeof secret);
-    snprintf(out, CREDENTIAL_SIZE, "%s.%s", portal, text);
-    enum err e = sha256(bytes_of(text), hash);
-    bytes_cleanse(text, sizeof text);
-    return e;
-}
-
-struct registry_op *registry_add_portal(struct registry *registry, const Record__Portal *portal,
-                                        registry_add_portal_fn fn, void *arg)
-{
-    struct registry_op *op = op_new(registry, arg);
-    op->fn.add_portal = fn;
-    enum err e = ERR_INVALID;
-    if (text_is_name(bytes_of(portal->id)) && text_is_name(bytes_of(portal->organisation)) &&
-        text_check(bytes_of(portal->name), DISPLAY_NAME_MAX_BYTES) == ERR_OK)
-        e = make_credential(portal->id, op->credential, op->secret_hash);
-    if (e != ERR_OK) {
-        finish_later(op, e, on_add_portal_later);
-        return op;
-    }
-    Record__Portal record = *portal;
-    record.secret_hash = (ProtobufCBinaryData){.data = op->secret_hash, .len = sizeof op->secret_hash};
-    op->record = (Record__Portal *)store_record_copy(&record.base);
-    store_organisation_get(registry->domain->store, portal->organisation, on_organisation, op);
+    store_portal_get(registry->domain->store, id, on_standing, op);
     return op;
 }

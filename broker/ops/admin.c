@@ -5,8 +5,7 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "nanopush/v1/admin.pb-c.h"
-
-#define LIST_MAX 8 /* modes, scopes of one portal */
+#include "ops/admin_portal.h"
 
 /* A change under way; the caller who goes away does not undo it. */
 struct change {
@@ -82,97 +81,61 @@ static void create_organisation(struct rpc_call *call, const ProtobufCMessage *m
         registry_add_organisation(rpc_domain(call)->registry, &record, on_organisation_added, change);
 }
 
-static void reply_portal(struct rpc_call *call, const Record__Portal *record, const char *credential)
+static Nanopush__V1__Organisation *organisation_message(const Record__Organisation *record)
 {
-    Nanopush__V1__CreatePortalResponse response = NANOPUSH__V1__CREATE_PORTAL_RESPONSE__INIT;
-    Nanopush__V1__Portal portal = NANOPUSH__V1__PORTAL__INIT;
-    Nanopush__V1__Mode modes[LIST_MAX];
-    Nanopush__V1__Scope scopes[LIST_MAX];
-    for (size_t i = 0; i < record->n_modes; i++)
-        modes[portal.n_modes++] = (Nanopush__V1__Mode)record->modes[i];
-    for (size_t i = 0; i < record->n_scopes; i++)
-        scopes[portal.n_scopes++] = (Nanopush__V1__Scope)record->scopes[i];
-    portal.id = record->id;
-    portal.organisation = record->organisation;
-    portal.name = record->name;
-    portal.modes = modes;
-    portal.scopes = scopes;
-    response.portal = &portal;
-    response.credential = (char *)credential;
-    rpc_reply(call, &response.base);
+    Nanopush__V1__Organisation *message = mem_new(sizeof *message);
+    nanopush__v1__organisation__init(message);
+    message->id = record->id;
+    message->name = record->name;
+    message->support_text = record->support_text;
+    return message;
 }
 
-static void on_portal_added(enum err e, const char *credential, void *arg)
+static void on_organisations(enum err e, Record__Organisation *const *organisations, size_t count,
+                             const char *next, void *arg)
 {
-    struct change *change = arg;
-    struct rpc_call *call = change->call;
-    Record__Portal *record = (Record__Portal *)change->record;
+    struct rpc_call *call = arg;
+    Nanopush__V1__ListOrganisationsResponse response = NANOPUSH__V1__LIST_ORGANISATIONS_RESPONSE__INIT;
     rpc_on_end(call, NULL, NULL);
-    if (e == ERR_INVALID) {
-        rpc_fail(
-            call, RPC_INVALID_ARGUMENT,
-            "portal: id must be 1 to 64 of a-z 0-9 and -, name at most 64 bytes without control characters");
-    } else if (e == ERR_NOT_FOUND) {
-        rpc_fail(call, RPC_NOT_FOUND, "portal.organisation: no such organisation; add it first");
-    } else if (e == ERR_EXISTS) {
-        rpc_fail(call, RPC_ALREADY_EXISTS,
-                 "there is a portal of that id; ids are unique in the whole broker");
-    } else if (e != ERR_OK) {
+    if (e != ERR_OK) {
         rpc_fail_store(call, e);
-    } else {
-        LOG(INFO, OPS, "portal-added", "portal=%s organisation=%s", record->id, record->organisation);
-        reply_portal(call, record, credential);
-    }
-    change_free(change);
-}
-
-/* @return false if the list names something that is not known, or too much. */
-static bool copy_list(const int *from, size_t count, int last, int absent, uint32_t *to, size_t *to_count)
-{
-    if (count > LIST_MAX)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        if (from[i] < 1 || from[i] > last)
-            return false;
-        to[i] = (uint32_t)from[i];
-    }
-    *to_count = count;
-    if (count == 0)
-        to[(*to_count)++] = (uint32_t)absent;
-    return true;
-}
-
-static void create_portal(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const Nanopush__V1__Portal *asked = ((const Nanopush__V1__CreatePortalRequest *)message)->portal;
-    Record__Portal record = RECORD__PORTAL__INIT;
-    uint32_t modes[LIST_MAX], scopes[LIST_MAX];
-    if (!asked) {
-        rpc_fail(call, RPC_INVALID_ARGUMENT, "portal: must be there");
         return;
     }
-    if (!copy_list((const int *)asked->modes, asked->n_modes, NANOPUSH__V1__MODE__MODE_CODE,
-                   NANOPUSH__V1__MODE__MODE_CODE, modes, &record.n_modes) ||
-        !copy_list((const int *)asked->scopes, asked->n_scopes, NANOPUSH__V1__SCOPE__SCOPE_ADMIN,
-                   NANOPUSH__V1__SCOPE__SCOPE_CHALLENGE, scopes, &record.n_scopes)) {
-        rpc_fail(call, RPC_INVALID_ARGUMENT, "portal: modes or scopes name one that is not known");
-        return;
-    }
-    record.id = asked->id;
-    record.organisation = asked->organisation;
-    record.name = asked->name[0] ? asked->name : asked->id;
-    record.modes = modes;
-    record.scopes = scopes;
-    struct change *change = change_new(call, &record.base);
-    change->op = registry_add_portal(rpc_domain(call)->registry, &record, on_portal_added, change);
+    Nanopush__V1__Organisation **rows = mem_new(count * sizeof *rows + 1);
+    for (size_t i = 0; i < count; i++)
+        rows[i] = organisation_message(organisations[i]);
+    response.organisations = rows;
+    response.n_organisations = count;
+    response.next_page_token = (char *)next;
+    rpc_reply(call, &response.base);
+    for (size_t i = 0; i < count; i++)
+        free(rows[i]);
+    free(rows);
+}
+
+static void silence(void *op)
+{
+    registry_op_cancel(op);
+}
+
+static void list_organisations(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__ListOrganisationsRequest *request =
+        (const Nanopush__V1__ListOrganisationsRequest *)message;
+    rpc_on_end(call, silence,
+               registry_list_organisations(rpc_domain(call)->registry, request->page_token,
+                                           request->page_size ? request->page_size : INDEX_PAGE_MAX,
+                                           on_organisations, call));
 }
 
 const struct rpc_method admin_service[] = {
     RPC_METHOD(AdminService, CreateOrganisation, create_organisation_request, false, 0, create_organisation),
-    RPC_METHOD(AdminService, CreatePortal, create_portal_request, false, 0, create_portal),
-    RPC_METHOD(AdminService, ListPortals, list_portals_request, false, 0, NULL),
-    RPC_METHOD(AdminService, RemovePortal, remove_portal_request, false, 0, NULL),
-    RPC_METHOD(AdminService, RotateCredential, rotate_credential_request, false, 0, NULL),
+    RPC_METHOD(AdminService, ListOrganisations, list_organisations_request, false, 0, list_organisations),
+    RPC_METHOD(AdminService, CreatePortal, create_portal_request, false, 0, admin_create_portal),
+    RPC_METHOD(AdminService, ListPortals, list_portals_request, false, 0, admin_list_portals),
+    RPC_METHOD(AdminService, RemovePortal, remove_portal_request, false, 0, admin_remove_portal),
+    RPC_METHOD(AdminService, RotateCredential, rotate_credential_request, false, 0, admin_rotate_credential),
+    RPC_METHOD(AdminService, FinishRotation, finish_rotation_request, false, 0, admin_finish_rotation),
     RPC_METHOD(AdminService, Drain, drain_request, false, 0, NULL),
     RPC_METHOD(AdminService, SetLogLevel, set_log_level_request, false, 0, NULL),
     {0},

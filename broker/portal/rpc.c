@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "core/metrics.h"
@@ -153,6 +154,24 @@ void rpc_server_drain(struct rpc_server *server)
         struct rpc_call *call = CONTAINER_OF(server->calls.next, struct rpc_call, node);
         rpc_call_end_handler(call);
         rpc_fail(call, RPC_UNAVAILABLE, "this worker is going; call again, what was accepted goes on");
+    }
+}
+
+void rpc_server_portal_changed(struct rpc_server *server, const char *id, const struct portal *now)
+{
+    struct list withdrawn;
+    list_init(&withdrawn);
+    LIST_EACH_SAFE (node, &server->calls) {
+        struct rpc_call *call = CONTAINER_OF(node, struct rpc_call, node);
+        if (!call->portal || strcmp(call->portal->record->id, id) != 0 || portal_accepts(now, &call->proof))
+            continue;
+        list_remove(node);
+        list_append(&withdrawn, node);
+    }
+    while (!list_empty(&withdrawn)) {
+        struct rpc_call *call = CONTAINER_OF(withdrawn.next, struct rpc_call, node);
+        rpc_call_end_handler(call);
+        rpc_fail(call, RPC_UNAUTHENTICATED, "the credential of this call was withdrawn; call with a new one");
     }
 }
 

@@ -92,6 +92,9 @@ void rpc_server_accept(struct rpc_server *server, int fd);
 /** Answer calls that wait with unavailable, close idle connections, and others when their call is over. */
 void rpc_server_drain(struct rpc_server *server);
 
+/** End what is held in the name of the portal @p id by a credential that does not count any more. @p now NULL: it is gone. */
+void rpc_server_portal_changed(struct rpc_server *server, const char *id, const struct portal *now);
+
 /** Cut every connection. */
 void rpc_server_abort(struct rpc_server *server);
 

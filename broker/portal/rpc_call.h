@@ -30,7 +30,8 @@ struct rpc_call {
     const char *content_type;
     enum rpc_codec codec;
     struct registry_op *authentication;
-    struct portal *portal;
+    struct portal *portal; /* in whose name it is made; NULL for an administrator */
+    struct proof proof;    /* that was accepted */
     struct arena arena;
     struct timer deadline;
     void (*on_end)(void *state);

@@ -212,7 +212,7 @@ static void run(struct rpc_call *call)
     }
 }
 
-static void on_authenticated(enum err e, struct portal *portal, void *arg)
+static void on_authenticated(enum err e, struct portal *portal, const struct proof *proof, void *arg)
 {
     struct rpc_call *call = arg;
     call->authentication = NULL;
@@ -223,6 +223,7 @@ static void on_authenticated(enum err e, struct portal *portal, void *arg)
         rpc_fail_store(call, e);
     } else {
         call->portal = portal_ref(portal);
+        call->proof = *proof;
         run(call);
     }
 }

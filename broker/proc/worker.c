@@ -81,6 +81,12 @@ static void on_store_up(void *arg)
 static const struct store_events store_events = {
     .on_hint = on_hint, .on_up = on_store_up, .on_inbox = on_inbox};
 
+static void on_portal_changed(const char *id, const struct portal *now, void *arg)
+{
+    struct worker *worker = arg;
+    rpc_server_portal_changed(worker->portals, id, now);
+}
+
 /* ---- connections ---- */
 
 static void on_device(int fd, const struct address *peer, void *arg)
@@ -189,6 +195,7 @@ static enum err start(struct worker *worker)
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
     domain->watches = watches_new(domain);
     domain->registry = registry_new(domain);
+    registry_on_change(domain->registry, on_portal_changed, worker);
 
     for (size_t i = 0; i < SHA256_BYTES; i++)
         device.trust_anchor[i] = worker->surroundings.trust_anchor[i] = setup->trust_anchor[i];

@@ -45,6 +45,7 @@ struct store_call {
         store_done_fn done;
         store_organisation_fn organisation;
         store_portal_fn portal;
+        store_names_fn names;
         store_enrolment_create_fn enrolment_create;
         store_enrolment_fn enrolment;
         store_enrolment_step_fn enrolment_step;

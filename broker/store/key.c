@@ -23,6 +23,11 @@ struct key key_portal(const char *id)
     return key_of("np1:portal:{%.*s}", NAME_MAX_LEN, id);
 }
 
+struct key key_index(const char *what)
+{
+    return key_of("np1:index:{%s}", what);
+}
+
 struct key key_inbox(const char *inbox)
 {
     return key_of("np1:inbox:{%.*s}", INBOX_SIZE, inbox);

@@ -3,6 +3,7 @@
  * user's tag as hash tag, so that any script's keys are in one slot.
  *
  *     np1:org:{<id>}  np1:portal:{<id>}                        sealed records
+ *     np1:index:{organisations}  np1:index:{portals}           sorted sets: the ids of those that there are
  *     np1:{<tag>}:user                                         hash: organisation, name
  *     np1:{<tag>}:devices                                      hash: device id -> sealed record behind a readable head
  *     np1:{<tag>}:presence                                     hash: device id -> inbox#connection#capabilities
@@ -30,6 +31,9 @@ struct key {
 
 struct key key_organisation(const char *id);
 struct key key_portal(const char *id);
+
+/** Which ids there are: @p what is "organisations" or "portals". */
+struct key key_index(const char *what);
 struct key key_inbox(const char *inbox);
 
 /** @p hash: hex of the SHA-256 of a public key. */

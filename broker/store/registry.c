@@ -38,13 +38,13 @@ static ProtobufCMessage *open_reply(struct store_call *call, struct key key, con
                                     const ProtobufCMessageDescriptor *type, enum err *e)
 {
     ProtobufCMessage *record = NULL;
-    if (*e == ERR_OK && reply->type == REDIS_REPLY_NIL)
+    const redisReply *value = *e == ERR_OK ? reply_at(reply, 0) : NULL;
+    if (*e == ERR_OK && !value)
+        *e = ERR_MALFORMED;
+    if (*e == ERR_OK && value->type == REDIS_REPLY_NIL)
         *e = ERR_NOT_FOUND;
     if (*e == ERR_OK)
-        *e = reply->type == REDIS_REPLY_STRING
-                 ? record_open(call->store->secret, &key, "", bytes_make(reply->str, (size_t)reply->len),
-                               type, &record)
-                 : ERR_MALFORMED;
+        *e = record_open(call->store->secret, &key, "", reply_bytes(reply, 0), type, &record);
     return record;
 }
 
@@ -61,7 +61,12 @@ static void on_portal(struct store_call *call, enum err e, const redisReply *rep
 {
     ProtobufCMessage *record =
         open_reply(call, key_portal(call->subject), reply, &record__portal__descriptor, &e);
-    call->fn.portal(e, (Record__Portal *)record, call->arg);
+    struct portal_view view = {.record = (Record__Portal *)record};
+    if (e == ERR_OK) {
+        view.fence = reply_bytes(reply, 0);
+        view.now_unix_ms = reply_int(reply, 1);
+    }
+    call->fn.portal(e, e == ERR_OK ? &view : NULL, call->arg);
     if (record)
         protobuf_c_message_free_unpacked(record, NULL);
 }
@@ -80,5 +85,71 @@ struct store_call *store_portal_get(struct store *store, const char *id, store_p
     struct store_call *call = call_new(store, SCRIPT_registry_get, id, on_portal, arg);
     call->fn.portal = fn;
     call_key(call, key_portal(id));
+    return call_send(call);
+}
+
+static void on_replaced(struct store_call *call, enum err e, const redisReply *reply)
+{
+    if (e == ERR_OK && !(reply->type == REDIS_REPLY_INTEGER && reply->integer == 1))
+        e = ERR_BAD_STATE;
+    call->fn.done(e, call->arg);
+}
+
+struct store_call *store_portal_replace(struct store *store, struct bytes fence, const Record__Portal *portal,
+                                        store_done_fn fn, void *arg)
+{
+    struct key key = key_portal(portal->id);
+    struct store_call *call = call_new(store, SCRIPT_registry_replace, "", on_replaced, arg);
+    call->fn.done = fn;
+    call_key(call, key);
+    call_arg(call, fence);
+    call_arg_record(call, &key, "", &portal->base);
+    return call_send(call);
+}
+
+/* ---- which there are ---- */
+
+static const char *const index_names[] = {
+    [INDEX_ORGANISATIONS] = "organisations",
+    [INDEX_PORTALS] = "portals",
+};
+
+static void on_index_set(struct store_call *call, enum err e, const redisReply *reply)
+{
+    (void)reply;
+    call->fn.done(e, call->arg);
+}
+
+struct store_call *store_index_set(struct store *store, enum registry_index index, const char *id, bool there,
+                                   store_done_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_registry_index, "", on_index_set, arg);
+    call->fn.done = fn;
+    call_key(call, key_index(index_names[index]));
+    call_arg(call, bytes_of(id));
+    call_arg_int(call, there);
+    return call_send(call);
+}
+
+static void on_index_list(struct store_call *call, enum err e, const redisReply *reply)
+{
+    static char names[INDEX_PAGE_MAX][NAME_MAX_LEN + 1];
+    struct name_list list = {.at = names};
+    if (e == ERR_OK && reply->type != REDIS_REPLY_ARRAY)
+        e = ERR_MALFORMED;
+    for (size_t i = 0; e == ERR_OK && i < reply->elements && list.count < INDEX_PAGE_MAX; i++)
+        if (copy_text(reply_bytes(reply, i), names[list.count], sizeof names[0]))
+            list.count++;
+    call->fn.names(e, e == ERR_OK ? &list : NULL, call->arg);
+}
+
+struct store_call *store_index_list(struct store *store, enum registry_index index, const char *after,
+                                    size_t count, store_names_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_registry_list, "", on_index_list, arg);
+    call->fn.names = fn;
+    call_key(call, key_index(index_names[index]));
+    call_arg(call, bytes_of(after));
+    call_arg_int(call, (int64_t)(count < INDEX_PAGE_MAX ? count : INDEX_PAGE_MAX));
     return call_send(call);
 }

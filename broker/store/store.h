@@ -120,8 +120,14 @@ struct store_call *store_hint(struct store *store, const char *inbox, const Reco
 
 /* ---- registry ---- */
 
+struct portal_view {
+    const Record__Portal *record;
+    struct bytes fence;  /* the stored bytes, to be handed to store_portal_replace() */
+    int64_t now_unix_ms; /* Redis' clock */
+};
+
 typedef void (*store_organisation_fn)(enum err e, const Record__Organisation *organisation, void *arg);
-typedef void (*store_portal_fn)(enum err e, const Record__Portal *portal, void *arg);
+typedef void (*store_portal_fn)(enum err e, const struct portal_view *view, void *arg);
 
 /** Errors: ERR_EXISTS, another one of that id is there. */
 struct store_call *store_organisation_put(struct store *store, const Record__Organisation *organisation,
@@ -133,6 +139,33 @@ struct store_call *store_portal_put(struct store *store, const Record__Portal *p
 struct store_call *store_organisation_get(struct store *store, const char *id, store_organisation_fn fn,
                                           void *arg);
 struct store_call *store_portal_get(struct store *store, const char *id, store_portal_fn fn, void *arg);
+
+/** Put @p portal in the place of what @p fence shows. Errors: ERR_BAD_STATE: it has changed since. */
+struct store_call *store_portal_replace(struct store *store, struct bytes fence, const Record__Portal *portal,
+                                        store_done_fn fn, void *arg);
+
+/**
+ * The ids that there are, which is no more than a table of contents: an id is entered before its record is put, and
+ * taken out after it is gone, so whoever lists reads each record and passes over what is not there.
+ */
+enum registry_index { INDEX_ORGANISATIONS, INDEX_PORTALS };
+
+#define INDEX_PAGE_MAX 100
+
+struct name_list {
+    const char (*at)[NAME_MAX_LEN + 1];
+    size_t count;
+};
+
+typedef void (*store_names_fn)(enum err e, const struct name_list *names, void *arg);
+
+/** Enter an id, or take it out. */
+struct store_call *store_index_set(struct store *store, enum registry_index index, const char *id, bool there,
+                                   store_done_fn fn, void *arg);
+
+/** Up to @p count (INDEX_PAGE_MAX) ids behind @p after, "" for the first, in the order of their bytes. */
+struct store_call *store_index_list(struct store *store, enum registry_index index, const char *after,
+                                    size_t count, store_names_fn fn, void *arg);
 
 /* ---- enrolment ---- */
 

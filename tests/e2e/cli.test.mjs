@@ -193,3 +193,29 @@ test("beside it, the phone and portal of the integration tests work with the sam
   assert.ok(existsSync(inRoot("credential")));
   await login(await Portal.create(broker));
 });
+
+describe("an administrator looks after portals", () => {
+  const rows = async (...args) => (await run(...args, "--json")).trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  const secrets = async () => (await rows("portal", "list", "--org", "kept")).find(({ id }) => id === "looked-after")?.secrets?.length;
+
+  test("lists, rotates, undoes, finishes, removes", async () => {
+    await run("org", "add", "kept", "--name", "Kept");
+    await run("portal", "add", "looked-after", "--org", "kept", "--credential", inRoot("kept-credential"));
+    assert.ok((await rows("org", "list")).some(({ id, name }) => id === "kept" && name === "Kept"));
+    assert.match(await run("portal", "list"), /looked-after/);
+    await run("portal", "rotate", "looked-after", "--overlap", "600", "--credential", inRoot("rotated"));
+    assert.match(readFileSync(inRoot("rotated"), "utf8"), /^looked-after\.\S{43}\n$/);
+    assert.equal(statSync(inRoot("rotated")).mode & 0o777, 0o600);
+    assert.equal(await secrets(), 2);
+    const third = await start(["portal", "rotate", "looked-after", "--credential", inRoot("third")]).end();
+    assert.equal(third.status, 1);
+    assert.ok(!existsSync(inRoot("third")), "no file without a credential");
+    await run("portal", "rotate", "looked-after", "--undo");
+    assert.match(await run("portal", "rotate", "looked-after"), /credential +looked-after\./);
+    await run("portal", "rotate", "looked-after", "--finish");
+    assert.equal(await secrets(), 1);
+    assert.equal((await start(["portal", "rotate", "looked-after", "--finish", "--undo"]).end()).status, 2);
+    await run("portal", "remove", "looked-after");
+    assert.equal(await secrets(), undefined);
+  });
+});

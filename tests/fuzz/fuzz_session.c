@@ -14,6 +14,7 @@
 #include "crypto/tls.h"
 #include "device/server.h"
 #include "device/session.h"
+#include "domain/registry.h"
 #include "domain/router.h"
 #include "wire/frame.h"
 
@@ -116,6 +117,7 @@ enum call_kind {
     CALL_TOLD,
     CALL_DONE,
     CALL_ENROLMENT,
+    CALL_PORTAL,
     CALL_STEP,
     CALL_CREATE,
     CALL_USER,
@@ -182,6 +184,12 @@ struct store_call *store_enrolment_get(struct store *store, const char *id, bool
 {
     (void)store, (void)wait;
     return keep(CALL_ENROLMENT, id, FN(fn), arg);
+}
+
+struct store_call *store_portal_get(struct store *store, const char *id, store_portal_fn fn, void *arg)
+{
+    (void)store;
+    return keep(CALL_PORTAL, id, FN(fn), arg);
 }
 
 struct store_call *store_enrolment_create(struct store *store, const Record__Enrolment *record,
@@ -417,6 +425,13 @@ static void answer_one(void)
     case CALL_ENROLMENT:
         answer_enrolment(call, e);
         break;
+    case CALL_PORTAL: {
+        Record__Portal record = RECORD__PORTAL__INIT;
+        record.removed = next_byte() & 1;
+        const struct portal_view view = {.record = &record};
+        ((store_portal_fn)call->fn)(e, e == ERR_OK ? &view : NULL, call->arg);
+        break;
+    }
     case CALL_STEP:
         answer_step(call, e);
         break;
@@ -698,6 +713,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     end = p + len;
     more_to_read = false;
     domain.router = router_new(domain.loop, NULL, &sinks, NULL);
+    domain.registry = registry_new(&domain);
     SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
     server = device_server_new(&domain, tls, &options, NULL, NULL);
     SSL_CTX_free(tls);
@@ -749,5 +765,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     device_server_free(server);
     router_close(domain.router);
     router_free(domain.router);
+    registry_free(domain.registry);
     return 0;
 }

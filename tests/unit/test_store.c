@@ -130,11 +130,11 @@ static void on_organisation(enum err e, const Record__Organisation *organisation
     got_came(e, organisation);
 }
 
-static void on_portal(enum err e, const Record__Portal *portal, void *arg)
+static void on_portal(enum err e, const struct portal_view *view, void *arg)
 {
     (void)arg;
-    got.portal = got_copy(portal);
-    got_came(e, portal);
+    got.portal = got_copy(view ? view->record : NULL);
+    got_came(e, view);
 }
 
 static void organisations_are_put_once(void **state)

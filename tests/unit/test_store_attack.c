@@ -76,11 +76,11 @@ static void assert_every_change_is_refused(struct key key, const char *field, en
 
 /* ---- registry ---- */
 
-static void on_portal(enum err e, const Record__Portal *portal, void *arg)
+static void on_portal(enum err e, const struct portal_view *view, void *arg)
 {
     (void)arg;
-    got.portal = got_copy(portal);
-    got_came(e, portal);
+    got.portal = got_copy(view ? view->record : NULL);
+    got_came(e, view);
 }
 
 static enum err portal_get(void *id)
