@@ -84,6 +84,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
 {
     struct http2 *c = arg;
     (void)session;
+    c->frame_type = hd->type;
     if (does_nothing(c, hd) && !http2_budget_take(&c->control, clock_mono_ms()))
         calm(c, flood_of(hd->type));
     return c->terminated ? NGHTTP2_ERR_CALLBACK_FAILURE : 0; /* what else came is not looked at */
@@ -321,7 +322,7 @@ static void on_read(struct stream *s, void *arg)
     else if (n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS)
         calm(c, BAD_REQUEST_CONTINUATION_FLOOD);
     else if (n == NGHTTP2_ERR_FLOODED)
-        calm(c, BAD_REQUEST_UNREAD);
+        calm(c, flood_of(c->frame_type)); /* more of them than answers may wait */
     else if (n < 0)
         http2_terminate(c, NGHTTP2_PROTOCOL_ERROR, CLOSE_PROTOCOL, BAD_REQUEST_CONNECTION_ERROR);
     stream_consume(s, in.len);

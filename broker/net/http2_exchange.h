@@ -36,6 +36,7 @@ struct http2 {
     struct http2_budget control; /* of frames that do nothing */
     struct http2_budget resets;  /* of streams that end before their answer */
     enum close_reason reason;    /* why it ends, once the session wants to */
+    uint8_t frame_type;          /* of the frame that came last */
     bool greeted;                /* the peer's first SETTINGS are there */
     bool terminated;             /* GOAWAY was said because of what the peer did, or did not do */
 };
