@@ -476,6 +476,11 @@ struct bytes stream_alpn(const struct stream *s)
     return tls_channel_alpn(&s->tls);
 }
 
+bool stream_resumed(const struct stream *s)
+{
+    return is_tls(s) && SSL_session_reused(s->tls.ssl);
+}
+
 const char *stream_tls_error(const struct stream *s)
 {
     return s->tls.tls_error ? ERR_reason_error_string(s->tls.tls_error) : NULL;

@@ -122,6 +122,9 @@ MUST_CHECK enum err stream_export(const struct stream *s, const char *label, uin
 /** Application protocol that was agreed on (RFC 7301); empty if none. Valid as long as the stream. */
 struct bytes stream_alpn(const struct stream *s);
 
+/** True where the handshake was a resumption, by a ticket. From on_open on, while that runs. */
+bool stream_resumed(const struct stream *s);
+
 /** What OpenSSL said when TLS failed, for a log line; NULL if it did not. Static. */
 const char *stream_tls_error(const struct stream *s);
 

@@ -10,13 +10,15 @@
 #include "core/loop.h"
 #include "core/metrics.h"
 #include "crypto/secret.h"
+#include "crypto/ticket.h"
 #include "proc/datadir.h"
 
 /** Made by the master before it forks; the children's copies are their own. */
 struct child_setup {
     const struct config *config;
     const struct datadir *dir;
-    struct secret *secret;
+    struct secret *secret;       /* the children's without the ticket root */
+    struct ticket_ring *tickets; /* the master turns it, workers read */
     SSL_CTX *device_tls, *portal_tls;
     uint8_t trust_anchor[SHA256_BYTES];
     struct metrics_page *page;

@@ -113,6 +113,11 @@ static enum err find_device_address(struct master *master)
     return ERR_OK;
 }
 
+static int64_t now_unix_s(void)
+{
+    return clock_unix_ms() / 1000;
+}
+
 static enum err load_keys(struct master *master)
 {
     static const char *const device_protocols[] = {TLS_ALPN_DEVICE};
@@ -129,9 +134,13 @@ static enum err load_keys(struct master *master)
                           e == ERR_DENIED ? "; it must be readable by its owner only" : "") == ERR_OK
                    ? e
                    : ERR_NOMEM;
-    secret_forget_root(setup->secret);
     TRY(authority_spki_sha256(ca, setup->trust_anchor));
+    setup->tickets = ticket_ring_new();
+    if (!setup->tickets)
+        return ERR_NOMEM;
+    TRY(ticket_ring_turn(setup->tickets, setup->secret, setup->trust_anchor, now_unix_s()));
     TRY(tls_server_new(chain, key, device_protocols, 1, true, &setup->device_tls, &master->why));
+    TRY(ticket_enable(setup->device_tls, setup->tickets, now_unix_s));
     if (SSL_CTX_set_block_padding(setup->device_tls, DEVICE_RECORD_BYTES) != 1)
         return ERR_CRYPTO;
     return tls_server_new(chain, key, portal_protocols, 2, false, &setup->portal_tls, &master->why);
@@ -218,6 +227,7 @@ static void become_child(struct master *master, struct child *child)
     close(master->lifeline_write_fd);
     close(master->signal_fd);
     close(master->dir.lock_fd); /* the lock goes with the master */
+    secret_forget_root(master->setup.secret);
     int status =
         is_ops(master, child) ? ops_process_run(&master->setup) : worker_run(&master->setup, child->slot + 1);
     secret_free(master->setup.secret);
@@ -227,6 +237,7 @@ static void become_child(struct master *master, struct child *child)
     free(master->children);
     config_free((struct config *)master->config);
     metrics_page_free(master->setup.page);
+    ticket_ring_free(master->setup.tickets);
     exit(status);
 }
 
@@ -326,6 +337,10 @@ static void write_ports(struct master *master)
 static void tick(struct master *master)
 {
     int64_t now_mono_ms = clock_mono_ms(), in_state_ms = now_mono_ms - master->since_mono_ms;
+    const struct child_setup *setup = &master->setup;
+    enum err e = ticket_ring_turn(setup->tickets, setup->secret, setup->trust_anchor, now_unix_s());
+    if (e != ERR_OK)
+        LOG(ERROR, PROC, "tickets-not-turned", "error=%s", err_name(e));
     for (unsigned i = 0; i < master->child_count; i++)
         if (master->children[i].restart_mono_ms && master->children[i].restart_mono_ms <= now_mono_ms &&
             master->state < MASTER_DRAINING)
@@ -434,6 +449,7 @@ int master_run(const struct config *config)
     SSL_CTX_free(master.setup.device_tls);
     SSL_CTX_free(master.setup.portal_tls);
     metrics_page_free(master.setup.page);
+    ticket_ring_free(master.setup.tickets);
     free(master.children);
     buf_done(&master.why);
     LOG(INFO, PROC, "ended");

@@ -111,6 +111,8 @@ export class Connection {
       ...options,
     });
     socket.setNoDelay(true);
+    const tickets = [];
+    socket.on("session", (ticket) => tickets.push(ticket));
     await within(REPLY_MS, "TLS handshake", new Promise((resolve, reject) => {
       socket.once("secureConnect", resolve);
       socket.once("error", reject);
@@ -119,16 +121,18 @@ export class Connection {
     try {
       assert.equal(socket.alpnProtocol, ALPN);
       assert.equal(socket.getProtocol(), "TLSv1.3");
-      checkChain(socket, { serverName, pin });
+      if (!socket.isSessionReused()) checkChain(socket, { serverName, pin }); // a ticket stands for the chain then
     } catch (error) {
       socket.destroy();
       throw error;
     }
-    return new Connection(socket);
+    return new Connection(socket, tickets);
   }
 
-  constructor(socket) {
+  constructor(socket, tickets = []) {
     this.socket = socket;
+    this.tickets = tickets; // sessions to resume by, as they come
+    this.resumed = socket.isSessionReused();
     this.messages = [];
     this.isClosed = false;
     this.cb = socket.exportKeyingMaterial(32, "EXPORTER-nanopush-v1", Buffer.alloc(0));
@@ -336,8 +340,8 @@ export class Phone {
   }
 
   /** Connect and say Hello: the connection, with what Welcome said as `welcome`. */
-  async connect() {
-    const connection = await this.open();
+  async connect(options) {
+    const connection = await this.open(options);
     connection.welcome = await this.helloOn(connection);
     return connection;
   }
