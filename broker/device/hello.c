@@ -13,17 +13,13 @@ static struct bytes view_of(const ProtobufCBinaryData *field)
     return bytes_make(field->data, field->len);
 }
 
-/* A device's id comes from its first possession key: nobody can say Hello for another's with a key of his own. */
-static bool is_id_of_key(const Nanopush__V1__Hello *hello)
+/*
+ * A device's id comes from its first possession key: nobody can say Hello for another's with a key of his own. Of one that
+ * was rotated the store knows the key of now.
+ */
+static bool may_be_of_key(const Nanopush__V1__Hello *hello)
 {
-    uint8_t digest[SHA256_BYTES];
-    char hex[HEX_SIZE(ID_RANDOM_BYTES)];
-    if (hello->generation != 1)
-        return true; /* rotated: the store knows the key of now */
-    if (sha256(view_of(&hello->possession_key), digest) != ERR_OK)
-        return false;
-    hex_encode(bytes_make(digest, ID_RANDOM_BYTES), hex);
-    return strncmp(hello->device_id, hex, ID_RANDOM_BYTES * 2) == 0;
+    return hello->generation != 1 || device_id_is_of_key(hello->device_id, view_of(&hello->possession_key));
 }
 
 static enum err verify(const struct session *session, const Nanopush__V1__Hello *hello)
@@ -31,7 +27,7 @@ static enum err verify(const struct session *session, const Nanopush__V1__Hello 
     const struct device_options *options = &session->server->options;
     struct buf input = {0};
     if (!id_valid(bytes_of(hello->device_id)) || !text_is_name(bytes_of(hello->organisation)) ||
-        hello->signature.len != P256_SIGNATURE_BYTES || !is_id_of_key(hello) ||
+        hello->signature.len != P256_SIGNATURE_BYTES || !may_be_of_key(hello) ||
         !bytes_equal(view_of(&hello->trust_anchor), bytes_make(options->trust_anchor, SHA256_BYTES)))
         return ERR_INVALID;
     TRY(p256_check_public(view_of(&hello->possession_key)));

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "crypto/act.h"
+#include "crypto/digest.h"
 #include "crypto/jws.h"
 #include "domain/notice.h"
 #include "domain/router.h"
@@ -261,6 +262,33 @@ static bool is_new_key(const Record__Device *device, struct bytes key)
                         bytes_make(device->user_verification_key.data, device->user_verification_key.len));
 }
 
+bool device_id_is_of_key(const char *device_id, struct bytes key)
+{
+    uint8_t digest[SHA256_BYTES];
+    char hex[HEX_SIZE(ID_RANDOM_BYTES)];
+    if (sha256(key, digest) != ERR_OK)
+        return false;
+    hex_encode(bytes_make(digest, ID_RANDOM_BYTES), hex);
+    return strncmp(device_id, hex, ID_RANDOM_BYTES * 2) == 0;
+}
+
+/* A key of an earlier generation: rotations name them all but the first possession key, which the id is of. */
+static bool had_key(const Record__Device *device, struct bytes key, const char *thumbprint)
+{
+    bool found = device_id_is_of_key(device->id, key);
+    for (size_t i = 0; i < device->n_rotations && !found; i++) {
+        struct jws jws;
+        struct act act;
+        if (jws_parse(bytes_of(device->rotations[i]->jws), ACT_MAX_BYTES, &jws) != ERR_OK)
+            continue;
+        found = strcmp(jws.kid, thumbprint) == 0 ||
+                (act_parse(buf_view(&jws.payload), true, &act) == ERR_OK &&
+                 (strcmp(act.tp1, thumbprint) == 0 || strcmp(act.tp2, thumbprint) == 0));
+        jws_done(&jws);
+    }
+    return found;
+}
+
 static enum err check_rotation(const Record__Device *device, struct bytes jws, struct bytes possession,
                                struct bytes verification)
 {
@@ -274,6 +302,8 @@ static enum err check_rotation(const Record__Device *device, struct bytes jws, s
     TRY(open_act(device, jws, JWS_TYP_ROTATION, &act));
     TRY(p256_thumbprint(possession.p, tp1));
     TRY(p256_thumbprint(verification.p, tp2));
+    if (had_key(device, possession, tp1) || had_key(device, verification, tp2))
+        return ERR_INVALID;
     return act.gen == device->generation + 1 && strcmp(act.tp1, tp1) == 0 && strcmp(act.tp2, tp2) == 0
                ? ERR_OK
                : ERR_INVALID;

@@ -10,6 +10,9 @@
 #define ACT_MAX_BYTES     4096 /* of a compact JWS */
 #define ACT_CLOCK_SLACK_S 300  /* how far iat may be from the broker's clock */
 
+/** True where the device of that id had @p key as its first possession key, which the id is made of. */
+bool device_id_is_of_key(const char *device_id, struct bytes key);
+
 struct device_op;
 
 /** Silence; what was sent to the store takes effect. NULL is allowed. */
@@ -28,7 +31,7 @@ struct device_op *device_unlock_user(struct domain *domain, const char *tag, dev
 
 /**
  * A phone's own acts; @p device is that of a verified Hello, @p channel_binding (CHANNEL_BINDING_BYTES) this connection's.
- * @p fn: ERR_OK; ERR_INVALID: signature, claims or keys are wrong; ERR_DENIED: the device is not any more what said
+ * @p fn: ERR_OK; ERR_INVALID: signature, claims or keys are wrong, or a new key is one that it has or had; ERR_DENIED: the device is not any more what said
  * Hello; ERR_UNAVAILABLE and others of store.h.
  */
 struct device_op *device_remove(struct domain *domain, const Record__Device *device,
