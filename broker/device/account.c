@@ -27,11 +27,12 @@ struct account *session_account(struct session *session, const char *device_id)
     return account && account->device ? account : NULL;
 }
 
-struct account *session_account_for(struct session *session, const char *id)
+struct account *session_account_for(struct session *session, const char *id, struct account *after)
 {
     if (!id_valid(bytes_of(id)))
         return NULL;
-    LIST_EACH (node, &session->accounts) {
+    struct list *head = &session->accounts;
+    for (struct list *node = (after ? &after->node : head)->next; node != head; node = node->next) {
         struct account *account = CONTAINER_OF(node, struct account, node);
         if (account->device && strcmp(id_tag(account->device_id), id_tag(id)) == 0)
             return account;

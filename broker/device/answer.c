@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "device/session.h"
+#include "domain/answer.h"
 #include "wire/device_message.h"
 
 static void on_done(enum err e, enum challenge_state state, const char *device_id, void *arg)
@@ -34,9 +35,18 @@ static void on_done(enum err e, enum challenge_state state, const char *device_i
     }
 }
 
+/* The account whose key the answer names, or any that the challenge is for: it refuses what is not its own. */
+static struct account *signer_of(struct session *session, const Nanopush__V1__AnswerMessage *answer)
+{
+    struct account *first = session_account_for(session, answer->challenge_id, NULL), *next = first;
+    while (next && !answer_is_by(bytes_of(answer->jws), next->device))
+        next = session_account_for(session, answer->challenge_id, next);
+    return next ? next : first;
+}
+
 void on_answer(struct session *session, const Nanopush__V1__AnswerMessage *answer)
 {
-    struct account *account = session_account_for(session, answer->challenge_id);
+    struct account *account = signer_of(session, answer);
     if (!account) {
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_NOT_FOUND, answer->challenge_id,
                       "no such challenge");

@@ -2,17 +2,20 @@
 #include "core/metrics.h"
 #include "device/session.h"
 
-static void progressed(struct session *session, const char *challenge_id, unsigned progress)
+/* @return false for what is about nothing of this phone's, and nobody needs to know. */
+static bool progressed(struct session *session, const char *challenge_id, unsigned progress)
 {
-    struct account *account = session_account_for(session, challenge_id);
-    if (account) /* else it is about nothing of this phone's, and nobody needs to know */
+    struct account *account = session_account_for(session, challenge_id, NULL);
+    bool ours = account;
+    for (; account; account = session_account_for(session, challenge_id, account))
         challenge_progressed(session->server->domain, challenge_id, account->device_id, progress);
+    return ours;
 }
 
 void on_ack(struct session *session, const Nanopush__V1__Ack *ack)
 {
-    METRIC_ADD(PUSHES_ACKED, 1);
-    progressed(session, ack->challenge_id, NANOPUSH__V1__PROGRESS__PROGRESS_DELIVERED);
+    if (progressed(session, ack->challenge_id, NANOPUSH__V1__PROGRESS__PROGRESS_DELIVERED))
+        METRIC_ADD(PUSHES_ACKED, 1);
 }
 
 void on_seen(struct session *session, const Nanopush__V1__Seen *seen)

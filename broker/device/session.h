@@ -147,8 +147,11 @@ void session_release(struct session *session);
 /** The session's attached account of @p device_id, or NULL. */
 struct account *session_account(struct session *session, const char *device_id);
 
-/** The session's attached account that the challenge @p id is for, or NULL. */
-struct account *session_account_for(struct session *session, const char *id);
+/**
+ * An attached account of the session that the challenge @p id is for, or NULL: the first, or the next one @p after one. A
+ * phone that was enrolled twice for one person has two.
+ */
+struct account *session_account_for(struct session *session, const char *id, struct account *after);
 
 /** Attach @p account again, among those that wait for it, a while from now. */
 void device_server_renew_later(struct device_server *server, struct account *account);

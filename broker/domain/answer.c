@@ -26,6 +26,17 @@ static const uint8_t *key_of(const Record__Device *device, const char *kid, bool
     return NULL;
 }
 
+bool answer_is_by(struct bytes compact, const Record__Device *device)
+{
+    struct jws jws;
+    bool user_verification;
+    if (jws_parse(compact, ANSWER_MAX_BYTES, &jws) != ERR_OK)
+        return false;
+    bool found = key_of(device, jws.kid, &user_verification) != NULL;
+    jws_done(&jws);
+    return found;
+}
+
 enum err answer_open(struct bytes compact, const Record__Device *device, struct answer *ret)
 {
     struct answer answer = {0};

@@ -19,6 +19,9 @@ struct answer {
     bool by_user_verification; /* which of the device's two keys signed */
 };
 
+/** True where the kid of a compact JWS names a key of @p device; whether that signed it is not looked at. */
+bool answer_is_by(struct bytes compact, const Record__Device *device);
+
 /**
  * Parse a compact JWS and verify it with the device's key that its kid names.
  * @param[out] ret  ended with answer_done(); views into @p compact, which must outlive it.
