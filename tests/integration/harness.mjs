@@ -195,6 +195,11 @@ export class Broker {
     return readFileSync(this.logFile, "utf8");
   }
 
+  /** Lines of the log that tell of something wrong in the broker itself, or of an attack. */
+  complaints() {
+    return this.log().split("\n").filter((line) => /level=(error|warn)/.test(line));
+  }
+
   /** The first line of the log that matches, once there is one. */
   logged(pattern, ms = 5000) {
     return eventually(ms, `${pattern} in ${this.logFile}`, () => this.log().split("\n").find((line) => pattern.test(line)));

@@ -186,13 +186,16 @@ export class Connection {
     return within(ms, `${kind} from the broker`, take());
   }
 
-  /** The next message that is no push and no notice; null at the end of the connection. */
-  async nextReply() {
+  /** What the broker says next: "welcome" or another kind, but no push or notice; "DENIED" or another code; "closed". */
+  async hear() {
     const take = async () => {
       for (;;) {
         const at = this.messages.findIndex(({ case: kind }) => kind !== "challenge" && kind !== "notice");
-        if (at >= 0) return this.messages.splice(at, 1)[0];
-        if (this.isClosed) return null;
+        if (at >= 0) {
+          const [{ case: kind, value }] = this.messages.splice(at, 1);
+          return kind === "error" ? Error_Code[value.code] : kind;
+        }
+        if (this.isClosed) return "closed";
         await new Promise((resolve) => this.#waiting.push(resolve));
       }
     };
