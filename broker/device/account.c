@@ -201,7 +201,8 @@ static void on_attached(enum err e, const struct device_attached *attached, void
         METRIC_ADD(DEVICES_ATTACHED, 1);
         LOG(INFO, DEVICE, "session-attached", "conn=%llu device=%s pending=%zu",
             (unsigned long long)session->connection, account->device_id, attached->pending_count);
-        session_set_state(session, SESSION_ATTACHED);
+        if (session->state == SESSION_GREETING) /* and not CLOSING, by a Bye right behind its Hello */
+            session_set_state(session, SESSION_ATTACHED);
         send_welcome(account, attached);
     }
     take_pending(account, attached);
