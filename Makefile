@@ -39,6 +39,8 @@ DEVICE_SRC  := $(filter-out clients/device/example.c,$(wildcard clients/device/*
 CLI_SRC     := $(filter-out clients/cli/main.c,$(wildcard clients/cli/*.c))
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 UNIT        := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
+SWARM_SRC   := $(filter-out tests/bench/floor.c,$(wildcard tests/bench/*.c))
+BENCH       := $(BUILD)/swarm $(BUILD)/floor
 FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
 
@@ -93,7 +95,7 @@ clean:
 
 # ---- rules ----
 .PHONY: unit fuzz-targets
-unit: $(UNIT) $(FUZZ:=.o) # the fuzz targets are compiled with the tests, so that they do not rot
+unit: $(UNIT) $(BENCH) $(FUZZ:=.o) # the fuzz targets are compiled with the tests, so that they do not rot
 fuzz-targets: $(FUZZ)
 
 $(BUILD)/libbroker.a: $(BROKER_OBJ) $(PROTO_OBJ)
@@ -110,6 +112,10 @@ $(BUILD)/nanopushd: $(BUILD)/broker/proc/main.o $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/nanopush: $(BUILD)/clients/cli/main.o $(BUILD)/libcli.a $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_CLI)
+$(BUILD)/swarm: $(SWARM_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
+$(BUILD)/floor: $(BUILD)/tests/bench/floor.o
+	$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
 $(BUILD)/device-example: $(BUILD)/clients/device/example.o $(BUILD)/libnanopush-device.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lssl -lcrypto
 
@@ -133,7 +139,7 @@ $(BUILD)/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -DVECTOR_DIR='"proto/vectors"' -MMD -MP -c -o $@ $<
 $(BROKER_SRC:%.c=$(BUILD)/%.o) $(BUILD)/broker/proc/main.o: | $(GENERATED)
 $(DEVICE_SRC:%.c=$(BUILD)/%.o) $(CLI_SRC:%.c=$(BUILD)/%.o) $(BUILD)/clients/cli/main.o $(BUILD)/clients/device/example.o: | $(GENERATED)
-$(UNIT:=.o) $(FUZZ:=.o): | $(GENERATED)
+$(UNIT:=.o) $(FUZZ:=.o) $(SWARM_SRC:%.c=$(BUILD)/%.o): | $(GENERATED)
 .SECONDARY: $(UNIT:=.o) $(FUZZ:=.o)
 
 $(BUILD)/gen/%.pb-c.h: $(BUILD)/gen/%.pb-c.c ;
