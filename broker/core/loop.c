@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "core/metrics.h"
 
 #define EVENTS_PER_TURN 256
 
@@ -103,6 +104,7 @@ void loop_run(struct loop *loop)
     loop->stopping = false;
     while (!loop->stopping) {
         poll_descriptors(loop);
+        METRIC_ADD(LOOP_TURNS, 1);
         run_timers(loop);
         run_deferred(loop);
     }

@@ -26,6 +26,7 @@ struct domain {
     struct watches *watches;
     struct registry *registry;
     unsigned devices_max; /* phones of one user */
+    size_t watches_max;   /* that this process holds at a time */
 };
 
 #endif

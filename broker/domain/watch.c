@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/table.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "domain/challenge.h"
 #include "domain/router.h"
 
@@ -46,6 +47,7 @@ struct watch {
 struct watches {
     struct domain *domain;
     struct table subjects;
+    size_t count; /* of watches, in all subjects */
 };
 
 static void read_now(struct subject *subject);
@@ -71,6 +73,8 @@ static void subject_free(struct subject *subject)
 
 static void watch_free(struct watch *watch)
 {
+    watch->subject->owner->count--;
+    METRIC_ADD(WATCHES_HELD, -1);
     list_remove(&watch->node);
     free(watch);
 }
@@ -222,6 +226,8 @@ static struct watch *watch_new(struct watches *watches, const char *id, enum sub
     watch->subject = subject;
     watch->arg = arg;
     list_append(&subject->watches, &watch->node);
+    watches->count++;
+    METRIC_ADD(WATCHES_HELD, 1);
     read_now(subject);
     return watch;
 }
@@ -271,6 +277,11 @@ static void renew(struct table_node *node, void *arg)
 void watches_renew(struct watches *watches)
 {
     table_each(&watches->subjects, renew, NULL);
+}
+
+bool watches_full(const struct watches *watches)
+{
+    return watches->count >= watches->domain->watches_max;
 }
 
 struct watches *watches_new(struct domain *domain)

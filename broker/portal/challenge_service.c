@@ -309,6 +309,8 @@ static void get_challenge(struct rpc_call *call, const ProtobufCMessage *message
         rpc_fail(call, RPC_INVALID_ARGUMENT, "waitMs: must be at most %d", WAIT_MAX_MS);
         return;
     }
+    if (request->wait_ms > 0 && !rpc_may_wait(call))
+        return;
     struct waiting *waiting = waiting_new(call, request->id, on_get_waited);
     waiting->after = request->after_revision;
     if (request->wait_ms == 0) {
@@ -353,6 +355,8 @@ static void watch_one(struct rpc_call *call, const ProtobufCMessage *message)
         fail_not_found(call);
         return;
     }
+    if (!rpc_may_wait(call))
+        return;
     struct waiting *waiting = waiting_new(call, request->id, NULL);
     waiting->watch = watch_challenge(rpc_domain(call)->watches, waiting->id, 0, on_watch_moved, waiting);
 }

@@ -248,6 +248,8 @@ static void watch_enrolment_call(struct rpc_call *call, const ProtobufCMessage *
         fail_not_found(call);
         return;
     }
+    if (!rpc_may_wait(call))
+        return;
     struct waiting *waiting = waiting_new(call);
     waiting->watch = watch_enrolment(rpc_domain(call)->watches, request->id, on_moved, waiting);
 }

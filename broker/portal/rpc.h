@@ -114,6 +114,9 @@ bool rpc_has_scope(const struct rpc_call *call, int scope);
 /** When the call ends by itself: silence what was started for it and free @p state. At most one a call. */
 void rpc_on_end(struct rpc_call *call, void (*fn)(void *state), void *state);
 
+/** Whether a call may be held to wait for something to change. @return false: it was failed, too many are. */
+bool rpc_may_wait(struct rpc_call *call);
+
 /** Answer a unary call; ends it. */
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
 

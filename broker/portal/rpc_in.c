@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "core/log.h"
-#include "core/metrics.h"
+#include "domain/watch.h"
 #include "portal/connect.h"
 #include "portal/grpc.h"
 #include "portal/rpc_call.h"
@@ -161,6 +161,14 @@ static ProtobufCMessage *parse_request(struct rpc_call *call, struct bytes body)
     else if (e != ERR_OK)
         fail_bad(call, json ? BAD_REQUEST_JSON : BAD_REQUEST_PROTOBUF, RPC_INVALID_ARGUMENT, problem.text);
     return e == ERR_OK ? request : NULL;
+}
+
+bool rpc_may_wait(struct rpc_call *call)
+{
+    bool full = watches_full(rpc_domain(call)->watches);
+    if (full)
+        fail_bad(call, BAD_REQUEST_WAITS_TOO_MANY, RPC_RESOURCE_EXHAUSTED, NULL);
+    return !full;
 }
 
 static ProtobufCMessage *open_request(struct rpc_call *call)

@@ -190,6 +190,7 @@ static enum err start(struct worker *worker)
     rpc_set_limits(&rpc, config);
     domain->loop = worker->loop;
     domain->secret = setup->secret;
+    domain->watches_max = (size_t)config->watches_max;
     domain->devices_max = (unsigned)config->devices_per_user_max;
     TRY(store_open(worker->loop, setup->secret, &store, &store_events, worker, &domain->store));
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
