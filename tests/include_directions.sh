@@ -9,15 +9,16 @@ allowed() {
   case $1 in
   base)   echo "|" ;;
   core)   echo "base | libconfig.h" ;;
+  audit)  echo "base core crypto |" ;;
   crypto) echo "base | openssl/ jansson.h" ;;
   wire)   echo "base nanopush google | protobuf-c/ jansson.h" ;;
   net)    echo "base core crypto | openssl/ http_parser.h nghttp2/" ;;
   store)  echo "base core crypto net store | hiredis/ protobuf-c/" ;;
-  domain) echo "base core crypto wire store nanopush |" ;;
+  domain) echo "audit base core crypto wire store nanopush |" ;;
   device) echo "base core crypto wire net domain nanopush | openssl/ protobuf-c/" ;;
   portal) echo "base core crypto wire net store domain nanopush google grpc | openssl/ protobuf-c/ qrencode.h" ;;
   ops)    echo "base core crypto wire net store domain nanopush portal/rpc.h |" ;;
-  proc)   echo "base core crypto wire net store domain device portal ops nanopush | openssl/" ;;
+  proc)   echo "audit base core crypto wire net store domain device portal ops nanopush | openssl/" ;;
   esac
 }
 

@@ -7,6 +7,7 @@
 #include "core/metrics.h"
 #include "crypto/digest.h"
 #include "domain/challenge_op.h"
+#include "domain/event.h"
 #include "domain/number.h"
 #include "domain/router.h"
 #include "nanopush/v1/common.pb-c.h"
@@ -91,6 +92,23 @@ static bool supersede(struct challenge_op *op, const struct challenge_created *c
     return true;
 }
 
+static void emit(struct challenge_op *op, enum event_kind kind, const char *detail)
+{
+    const Record__Challenge *record = op->record;
+    char by[EVENT_BY_SIZE];
+    const struct event event = {
+        .kind = kind,
+        .organisation = record->organisation,
+        .user = record->user,
+        .portal = record->portal,
+        .challenge_id = kind == EVENT_PUSH_REFUSED ? NULL : record->id,
+        .enrolment_id = record->enrolment,
+        .by = record->enrolment[0] ? NULL : event_by_portal(record->portal, by),
+        .detail = detail,
+    };
+    event_emit(op->domain, &event);
+}
+
 static void refuse(struct challenge_op *op, const struct challenge_created *created)
 {
     const struct challenge_accepted refused = {.locked = created->locked,
@@ -98,7 +116,16 @@ static void refuse(struct challenge_op *op, const struct challenge_created *crea
     METRIC_ADD(PUSHES_REFUSED, 1);
     LOG(INFO, DOMAIN, "push-refused", "portal=%s why=%s", op->record->portal,
         created->locked ? "locked" : "backoff");
+    emit(op, EVENT_PUSH_REFUSED, created->locked ? "locked" : "delayed");
     create_finish(op, ERR_LIMIT, &refused);
+}
+
+static bool is_anywhere(const struct routes *routes)
+{
+    for (size_t i = 0; i < routes->device_count; i++)
+        if (routes->devices[i].presence.inbox[0])
+            return true;
+    return false;
 }
 
 static void on_created(enum err e, const struct challenge_created *created, void *arg)
@@ -122,8 +149,11 @@ static void on_created(enum err e, const struct challenge_created *created, void
     METRIC_ADD(CHALLENGES_CREATED, 1);
     LOG(INFO, DOMAIN, "challenge-created", "challenge=%s portal=%s devices=%zu", op->id, op->record->portal,
         created->routes.device_count);
+    emit(op, EVENT_CHALLENGE_ASKED, NULL);
+    if (!is_anywhere(&created->routes))
+        emit(op, EVENT_CHALLENGE_UNREACHED, NULL);
     if (created->superseded)
-        tell_superseded(domain, op->supersede, &created->others);
+        tell_superseded(domain, op->supersede, op->record, &created->others);
     for (size_t i = 0; i < created->routes.device_count; i++)
         push_to(domain, op->record, 1, created->now_unix_ms, created->expire_unix_ms,
                 &created->routes.devices[i]);

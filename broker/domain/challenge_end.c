@@ -13,7 +13,7 @@ static void on_ended(enum err e, const struct challenge_settled *settled, void *
 {
     struct challenge_op *op = arg;
     if (e == ERR_OK)
-        tell_outcome(op->domain, op->id, settled, "");
+        tell_outcome(op->domain, op->record, settled, "");
     if (!op->silent && op->fn.done)
         op->fn.done(e, op->arg);
     op_free(op);
@@ -25,6 +25,7 @@ static struct challenge_op *end(struct domain *domain, const struct challenge_vi
     struct challenge_op *op = op_new(domain, view->record->id, arg);
     const struct challenge_settle settle = {.id = op->id, .fence = view->fence, .state = state};
     op->fn.done = fn;
+    op->record = (Record__Challenge *)store_record_copy(&view->record->base);
     store_challenge_settle(domain->store, &settle, on_ended, op);
     return op;
 }
@@ -83,12 +84,12 @@ static void on_answer_settled(enum err e, const struct challenge_settled *settle
         METRIC_ADD(ANSWERS_REFUSED_STATE, 1);
     op->state = settled->state;
     memcpy(op->by, settled->device_id, ID_SIZE);
-    tell_outcome(op->domain, op->id, settled, op->device->id);
+    tell_outcome(op->domain, op->record, settled, op->device->id);
     bool decides = settled->state == CHALLENGE_APPROVED || settled->state == CHALLENGE_DENIED ||
                    settled->state == CHALLENGE_REPORTED;
-    if (op->enrolment[0] && decides)
-        enrolment_decide(op->domain, op->enrolment, settled->state == CHALLENGE_APPROVED,
-                         on_enrolment_decided, op);
+    if (id_valid(bytes_of(op->record->enrolment)) && decides)
+        enrolment_decide(op->domain, op->record->enrolment, settled->state == CHALLENGE_APPROVED,
+                         op->device->id, on_enrolment_decided, op);
     else
         answer_finish(op, ERR_OK);
 }
@@ -113,8 +114,7 @@ static void on_answer_challenge(enum err e, const struct challenge_view *view, v
         answer_finish(op, e);
         return;
     }
-    if (id_valid(bytes_of(view->record->enrolment)))
-        memcpy(op->enrolment, view->record->enrolment, ID_SIZE);
+    op->record = (Record__Challenge *)store_record_copy(&view->record->base);
     Record__Settlement settlement = RECORD__SETTLEMENT__INIT;
     settlement.state = (uint32_t)wanted;
     settlement.device_id = op->device->id;

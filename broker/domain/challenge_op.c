@@ -1,12 +1,14 @@
 /* What the files of challenge.h share: operations, telling, pushing. */
 #include "domain/challenge_op.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "domain/event.h"
 #include "domain/notice.h"
 #include "domain/number.h"
 #include "domain/router.h"
@@ -78,7 +80,34 @@ static void tell_resolved(struct domain *domain, const char *id, enum challenge_
     router_changed(domain->router, routes, id);
 }
 
-static void count_settled(const char *id, enum challenge_state state, const char *by)
+static void emit_settled(struct domain *domain, const char *id, const Record__Challenge *record,
+                         enum challenge_state state, const char *device_id)
+{
+    static const enum event_kind kinds[CHALLENGE_STATE_COUNT] = {
+        [CHALLENGE_APPROVED] = EVENT_CHALLENGE_APPROVED,
+        [CHALLENGE_DENIED] = EVENT_CHALLENGE_DENIED,
+        [CHALLENGE_REPORTED] = EVENT_CHALLENGE_REPORTED,
+        [CHALLENGE_FAILED] = EVENT_CHALLENGE_FAILED,
+        [CHALLENGE_EXPIRED] = EVENT_CHALLENGE_EXPIRED,
+        [CHALLENGE_CANCELLED] = EVENT_CHALLENGE_CANCELLED,
+        [CHALLENGE_SUPERSEDED] = EVENT_CHALLENGE_SUPERSEDED,
+    };
+    char by[EVENT_BY_SIZE];
+    const struct event event = {
+        .kind = kinds[state],
+        .organisation = record->organisation,
+        .user = record->user,
+        .portal = record->portal,
+        .challenge_id = id,
+        .enrolment_id = record->enrolment,
+        .device_id = device_id,
+        .by = device_id[0] ? event_by_phone(device_id, by) : NULL,
+    };
+    event_emit(domain, &event);
+}
+
+static void count_settled(struct domain *domain, const char *id, const Record__Challenge *record,
+                          enum challenge_state state, const char *by)
 {
     static const enum metric metrics[CHALLENGE_STATE_COUNT] = {
         [CHALLENGE_APPROVED] = METRIC_CHALLENGES_APPROVED,
@@ -92,6 +121,7 @@ static void count_settled(const char *id, enum challenge_state state, const char
     metrics_add(metrics[state], 1);
     LOG(INFO, DOMAIN, "challenge-settled", "challenge=%s state=%s device=%s", id, challenge_state_name(state),
         by[0] ? by : "none");
+    emit_settled(domain, id, record, state, by);
 }
 
 /* One of those that a lock ends: whatever it is now, the settle script decides. */
@@ -101,29 +131,44 @@ static void on_other_read(enum err e, const struct challenge_view *view, void *a
         challenge_cancel(arg, view, NULL, NULL);
 }
 
-static void tell_locked(struct domain *domain, const char *id, const struct challenge_settled *settled)
+static void tell_locked(struct domain *domain, const Record__Challenge *record,
+                        const struct challenge_settled *settled)
 {
+    char by[EVENT_BY_SIZE], detail[64];
+    snprintf(detail, sizeof detail, "after a challenge was %s", challenge_state_name(settled->state));
+    const struct event event = {
+        .kind = EVENT_PUSH_LOCKED,
+        .organisation = record->organisation,
+        .user = record->user,
+        .device_id = settled->device_id,
+        .by = settled->device_id[0] ? event_by_phone(settled->device_id, by) : NULL,
+        .detail = detail,
+    };
     METRIC_ADD(LOCKS, settled->moved);
-    LOG(WARN, DOMAIN, "push-locked", "challenge=%s state=%s", id, challenge_state_name(settled->state));
+    LOG(WARN, DOMAIN, "push-locked", "challenge=%s state=%s", record->id,
+        challenge_state_name(settled->state));
+    if (settled->moved)
+        event_emit(domain, &event);
     notice_send(domain, &settled->routes, NANOPUSH__V1__NOTICE__KIND__KIND_LOCKED, "",
                 settled->locked_until_unix_ms);
     for (size_t i = 0; i < settled->other_count; i++)
         store_challenge_get(domain->store, settled->others[i], false, on_other_read, domain);
 }
 
-void tell_outcome(struct domain *domain, const char *id, const struct challenge_settled *settled,
-                  const char *except)
+void tell_outcome(struct domain *domain, const Record__Challenge *record,
+                  const struct challenge_settled *settled, const char *except)
 {
     if (settled->moved)
-        count_settled(id, settled->state, settled->device_id);
-    tell_resolved(domain, id, settled->state, settled->device_id, &settled->routes, except);
+        count_settled(domain, record->id, record, settled->state, settled->device_id);
+    tell_resolved(domain, record->id, settled->state, settled->device_id, &settled->routes, except);
     if (settled->locked_until_unix_ms)
-        tell_locked(domain, id, settled);
+        tell_locked(domain, record, settled);
 }
 
-void tell_superseded(struct domain *domain, const char *id, const struct routes *routes)
+void tell_superseded(struct domain *domain, const char *id, const Record__Challenge *record,
+                     const struct routes *routes)
 {
-    count_settled(id, CHALLENGE_SUPERSEDED, "");
+    count_settled(domain, id, record, CHALLENGE_SUPERSEDED, "");
     tell_resolved(domain, id, CHALLENGE_SUPERSEDED, "", routes, "");
 }
 

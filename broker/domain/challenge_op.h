@@ -21,7 +21,7 @@ struct challenge_op {
     struct deferral failed; /* an error found at once */
     enum err error;
     /* create */
-    Record__Challenge *record; /* own copy; resend's too */
+    Record__Challenge *record; /* own copy, where there is one */
     int64_t expire_unix_ms;    /* resend */
     struct buf other_display;
     bool nonce_is_portals;
@@ -34,7 +34,6 @@ struct challenge_op {
     struct buf jws;         /* with a NUL behind it */
     struct answer answer;
     bool answer_is_open;
-    char enrolment[ID_SIZE]; /* that the challenge asks about; "" for none */
     enum challenge_state state;
     char by[ID_SIZE];
 };
@@ -49,11 +48,12 @@ void op_fail_later(struct challenge_op *op, enum err e, loop_fn fn);
  * Everybody is told how it ended, but for device @p except ("" for none), which is answered by itself; whoever's call
  * moved it counts it. Push that was locked by it ends what else waits.
  */
-void tell_outcome(struct domain *domain, const char *id, const struct challenge_settled *settled,
-                  const char *except);
+void tell_outcome(struct domain *domain, const Record__Challenge *record,
+                  const struct challenge_settled *settled, const char *except);
 
-/** As tell_outcome(), for one that a newer challenge took the place of. */
-void tell_superseded(struct domain *domain, const char *id, const struct routes *routes);
+/** As tell_outcome(), for one that a newer challenge, @p record, took the place of. */
+void tell_superseded(struct domain *domain, const char *id, const Record__Challenge *record,
+                     const struct routes *routes);
 
 /** Push what @p record asks to @p route. */
 void push_to(struct domain *domain, const Record__Challenge *record, uint32_t attempt, int64_t now_unix_ms,

@@ -1,5 +1,6 @@
 #include "domain/device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "crypto/act.h"
 #include "crypto/digest.h"
 #include "crypto/jws.h"
+#include "domain/event.h"
 #include "domain/notice.h"
 #include "domain/router.h"
 #include "nanopush/v1/device.pb-c.h"
@@ -26,6 +28,8 @@ struct device_op {
     struct deferral failed;
     enum err error;
     Record__Device *present, *next; /* rotate */
+    char *organisation, *user;      /* unlock */
+    char by[EVENT_BY_SIZE];
 };
 
 void device_op_cancel(struct device_op *op)
@@ -51,6 +55,8 @@ static void op_free(struct device_op *op)
         record__device__free_unpacked(op->present, NULL);
     if (op->next)
         record__device__free_unpacked(op->next, NULL);
+    free(op->organisation);
+    free(op->user);
     free(op);
 }
 
@@ -72,6 +78,20 @@ static void fail_later(struct device_op *op, enum err e, loop_fn fn)
     op->error = e;
     deferral_init(&op->failed, fn, op);
     loop_defer(op->domain->loop, &op->failed);
+}
+
+/* Something became of @p device. */
+static void emit(const struct device_op *op, enum event_kind kind, const Record__Device *device)
+{
+    const struct event event = {
+        .kind = kind,
+        .organisation = device->organisation,
+        .user = device->user,
+        .device_id = device->id,
+        .by = op->by,
+        .detail = device->name,
+    };
+    event_emit(op->domain, &event);
 }
 
 /* ---- the signature and claims of an act ---- */
@@ -140,15 +160,18 @@ static void on_removed(enum err e, const struct device_removed *removed, void *a
     if (e == ERR_OK && removed->device) {
         METRIC_ADD(DEVICES_REMOVED, 1);
         LOG(INFO, DOMAIN, "device-removed", "device=%s", op->id);
+        emit(op, EVENT_PHONE_REMOVED, removed->device);
         notice_send(op->domain, &removed->others, NANOPUSH__V1__NOTICE__KIND__KIND_PHONE_REMOVED,
                     removed->device->name, 0);
     }
     op_free(op);
 }
 
-struct device_op *device_revoke(struct domain *domain, const char *device_id, device_done_fn fn, void *arg)
+struct device_op *device_revoke(struct domain *domain, const char *device_id, const char *by,
+                                device_done_fn fn, void *arg)
 {
     struct device_op *op = op_new(domain, device_id, arg);
+    snprintf(op->by, sizeof op->by, "%s", by);
     op->fn.done = fn;
     store_device_remove(domain->store, op->id, NULL, on_removed, op);
     return op;
@@ -160,6 +183,7 @@ struct device_op *device_remove(struct domain *domain, const Record__Device *dev
 {
     struct device_op *op = op_new(domain, device->id, arg);
     op->fn.done = fn;
+    event_by_phone(device->id, op->by);
     enum err e = check_bound_act(device, channel_binding, jws, JWS_TYP_REMOVE);
     if (e != ERR_OK)
         fail_later(op, e, on_failed);
@@ -174,17 +198,32 @@ static void on_unlocked(enum err e, const struct routes *told, void *arg)
 {
     struct device_op *op = arg;
     if (e == ERR_OK) {
-        LOG(INFO, DOMAIN, "push-unlocked", "by=%s", op->id[0] ? op->id : "administrator");
+        const struct event event = {.kind = EVENT_PUSH_UNLOCKED,
+                                    .organisation = op->organisation,
+                                    .user = op->user,
+                                    .device_id = op->id,
+                                    .by = op->by};
+        LOG(INFO, DOMAIN, "push-unlocked", "by=%s", LOG_STR(op->by));
+        event_emit(op->domain, &event);
         notice_send(op->domain, told, NANOPUSH__V1__NOTICE__KIND__KIND_UNLOCKED, "", 0);
     }
     done(op, e);
 }
 
-struct device_op *device_unlock_user(struct domain *domain, const char *tag, device_done_fn fn, void *arg)
+struct device_op *device_unlock_user(struct domain *domain, const char *organisation, const char *user,
+                                     const char *by, device_done_fn fn, void *arg)
 {
     struct device_op *op = op_new(domain, "", arg);
+    char tag[USER_TAG_SIZE];
     op->fn.done = fn;
-    store_user_unlock(domain->store, tag, NULL, on_unlocked, op);
+    op->organisation = mem_copy_string(organisation);
+    op->user = mem_copy_string(user);
+    snprintf(op->by, sizeof op->by, "%s", by);
+    enum err e = secret_user_tag(domain->secret, bytes_of(organisation), bytes_of(user), tag);
+    if (e != ERR_OK)
+        fail_later(op, e, on_failed);
+    else
+        store_user_unlock(domain->store, tag, NULL, on_unlocked, op);
     return op;
 }
 
@@ -194,6 +233,9 @@ struct device_op *device_unlock(struct domain *domain, const Record__Device *dev
 {
     struct device_op *op = op_new(domain, device->id, arg);
     op->fn.done = fn;
+    op->organisation = mem_copy_string(device->organisation);
+    op->user = mem_copy_string(device->user);
+    event_by_phone(device->id, op->by);
     enum err e = check_bound_act(device, channel_binding, jws, JWS_TYP_UNLOCK);
     if (e != ERR_OK)
         fail_later(op, e, on_failed);
@@ -206,8 +248,11 @@ struct device_op *device_unlock(struct domain *domain, const Record__Device *dev
 
 static void rotate_finish(struct device_op *op, enum err e)
 {
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
         LOG(INFO, DOMAIN, "device-rotated", "device=%s generation=%u", op->id, op->next->generation);
+        event_by_phone(op->id, op->by);
+        emit(op, EVENT_PHONE_ROTATED, op->next);
+    }
     if (!op->silent)
         op->fn.rotated(e, e == ERR_OK ? op->next : NULL, op->arg);
     op_free(op);

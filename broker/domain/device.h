@@ -21,13 +21,15 @@ void device_op_cancel(struct device_op *op);
 typedef void (*device_done_fn)(enum err e, void *arg);
 
 /**
- * An administrator takes a device away: from the callback on no answer of it counts, and its connection ends. One that
+ * An administrator, @p by (event.h), takes a device away: from the callback on no answer of it counts, and its connection ends. One that
  * is gone already is as good. @p fn: ERR_OK; as store.h's.
  */
-struct device_op *device_revoke(struct domain *domain, const char *device_id, device_done_fn fn, void *arg);
+struct device_op *device_revoke(struct domain *domain, const char *device_id, const char *by,
+                                device_done_fn fn, void *arg);
 
-/** An administrator lifts the lock of a user. @p fn: ERR_OK; ERR_NOT_FOUND; as store.h's. */
-struct device_op *device_unlock_user(struct domain *domain, const char *tag, device_done_fn fn, void *arg);
+/** An administrator, @p by, lifts the lock of a user. @p fn: ERR_OK; ERR_NOT_FOUND; as store.h's. */
+struct device_op *device_unlock_user(struct domain *domain, const char *organisation, const char *user,
+                                     const char *by, device_done_fn fn, void *arg);
 
 /**
  * A phone's own acts; @p device is that of a verified Hello, @p channel_binding (CHANNEL_BINDING_BYTES) this connection's.

@@ -14,6 +14,8 @@
 #include "crypto/secret.h"
 #include "store/store.h"
 
+struct audit;
+struct event_watches;
 struct registry;
 struct router;
 struct watches;
@@ -25,6 +27,8 @@ struct domain {
     struct router *router;
     struct watches *watches;
     struct registry *registry;
+    struct audit *audit; /* NULL: none is kept */
+    struct event_watches *event_watches;
     unsigned devices_max; /* phones of one user */
     size_t watches_max;   /* that this process holds at a time */
 };

@@ -1,6 +1,7 @@
 /* Start an enrolment, take it back; and what the files of enrolment.h share. */
 #include "domain/enrolment_op.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,30 @@ enum err enrolment_op_keep(struct enrolment_op *op, const struct enrolment_view 
     return buf_append(&op->fence, view->fence);
 }
 
+void enrolment_emit(struct domain *domain, enum event_kind kind, const Record__Enrolment *record,
+                    const Record__Device *device, const char *by)
+{
+    const struct event event = {
+        .kind = kind,
+        .organisation = record->organisation,
+        .user = record->user,
+        .portal = record->portal,
+        .enrolment_id = record->id,
+        .device_id = device ? device->id : NULL,
+        .by = by,
+        .detail = device ? device->name : NULL,
+    };
+    event_emit(domain, &event);
+}
+
+void enrolment_seen(struct domain *domain, const struct enrolment_view *view)
+{
+    if (!view->just_expired)
+        return;
+    enrolment_emit(domain, EVENT_ENROLMENT_EXPIRED, view->record, NULL, NULL);
+    router_changed(domain->router, &view->told, view->record->id);
+}
+
 /* ---- create ---- */
 
 static void on_created(enum err e, int64_t expire_unix_ms, void *arg)
@@ -63,6 +88,9 @@ static void on_created(enum err e, int64_t expire_unix_ms, void *arg)
     if (e == ERR_OK) {
         METRIC_ADD(ENROLMENTS_CREATED, 1);
         LOG(INFO, DOMAIN, "enrolment-created", "enrolment=%s", op->id);
+        enrolment_emit(op->domain, EVENT_ENROLMENT_CREATED, op->record, NULL, op->by);
+        if (op->record->may_add) /* no old phone is asked */
+            enrolment_emit(op->domain, EVENT_ENROLMENT_OVERRIDE, op->record, NULL, op->by);
     }
     if (!op->silent)
         op->fn.create(e, e == ERR_OK ? &created : NULL, op->arg);
@@ -98,6 +126,7 @@ static enum err create_send(struct enrolment_op *op, const struct enrolment_requ
     record.may_add = request->may_add;
     record.confirm = request->confirm;
     record.platform = request->platform;
+    op->record = (Record__Enrolment *)store_record_copy(&record.base);
     store_enrolment_create(op->domain->store, &record, request->life_ms, on_created, op);
     return ERR_OK;
 }
@@ -107,6 +136,7 @@ struct enrolment_op *enrolment_create(struct domain *domain, const struct enrolm
 {
     struct enrolment_op *op = enrolment_op_new(domain, arg);
     op->fn.create = fn;
+    snprintf(op->by, sizeof op->by, "%s", request->by);
     enum err e = create_send(op, request);
     if (e != ERR_OK)
         enrolment_op_fail_later(op, e, on_create_failed);
@@ -118,6 +148,9 @@ struct enrolment_op *enrolment_create(struct domain *domain, const struct enrolm
 static void on_cancelled(enum err e, const struct routes *told, void *arg)
 {
     struct enrolment_op *op = arg;
+    if (e == ERR_OK && enrolment_state_open(op->state))
+        enrolment_emit(op->domain, EVENT_ENROLMENT_CANCELLED, op->record, NULL,
+                       event_by_portal(op->record->portal, op->by));
     if (e == ERR_OK)
         router_changed(op->domain->router, told, op->id);
     if (!op->silent)
@@ -131,6 +164,8 @@ struct enrolment_op *enrolment_cancel(struct domain *domain, const struct enrolm
     struct enrolment_op *op = enrolment_op_new(domain, arg);
     memcpy(op->id, view->record->id, ID_SIZE);
     op->fn.done = fn;
+    op->state = view->state;
+    op->record = (Record__Enrolment *)store_record_copy(&view->record->base);
     store_enrolment_cancel(domain->store, op->id, view->fence, on_cancelled, op);
     return op;
 }

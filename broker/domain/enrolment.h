@@ -18,6 +18,7 @@ struct enrolment_request {
     const char *organisation, *organisation_name, *portal, *user;
     const char *portal_name; /* as phones are shown it */
     unsigned life_ms;
+    const char *by;    /* event.h */
     bool may_add;      /* a further phone need not be approved on an old one */
     bool confirm;      /* the phone shows a code, the person types it into the portal */
     uint32_t platform; /* the one expected, number of nanopush.v1.Platform; 0: any */
@@ -79,12 +80,15 @@ typedef void (*enrolment_done_fn)(enum err e, void *arg);
 struct enrolment_op *enrolment_confirm(struct domain *domain, const struct enrolment_view *view,
                                        const char *code, enrolment_done_fn fn, void *arg);
 
-/** An old phone has answered whether the new one may be added. @p fn as for enrolment_confirm(), or ERR_NOT_FOUND. */
+/** An old phone, @p device_id, has answered whether the new one may be added. @p fn as for enrolment_confirm(), or ERR_NOT_FOUND. */
 struct enrolment_op *enrolment_decide(struct domain *domain, const char *id, bool approved,
-                                      enrolment_done_fn fn, void *arg);
+                                      const char *device_id, enrolment_done_fn fn, void *arg);
 
 /** The portal takes back the enrolment that @p view shows. A final one stays as it is: ERR_OK. */
 struct enrolment_op *enrolment_cancel(struct domain *domain, const struct enrolment_view *view,
                                       enrolment_done_fn fn, void *arg);
+
+/** A read has shown it; where that very read let it expire, whoever waits is told. */
+void enrolment_seen(struct domain *domain, const struct enrolment_view *view);
 
 #endif

@@ -5,6 +5,7 @@
 #define NANOPUSH_DOMAIN_ENROLMENT_OP_H
 
 #include "domain/enrolment.h"
+#include "domain/event.h"
 
 struct enrolment_op {
     struct domain *domain;
@@ -29,10 +30,15 @@ struct enrolment_op {
     int64_t left_ms; /* of the enrolment's life */
     enum enrolment_state state;
     bool good;
+    char by[EVENT_BY_SIZE]; /* who brings the step about */
 };
 
 struct enrolment_op *enrolment_op_new(struct domain *domain, void *arg);
 void enrolment_op_free(struct enrolment_op *op);
+
+/** Something became of the enrolment. @p device: the phone that it is about; NULL for none. */
+void enrolment_emit(struct domain *domain, enum event_kind kind, const Record__Enrolment *record,
+                    const Record__Device *device, const char *by);
 
 /** End with @p e, by @p fn, in a later turn. */
 void enrolment_op_fail_later(struct enrolment_op *op, enum err e, loop_fn fn);

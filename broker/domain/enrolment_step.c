@@ -75,6 +75,7 @@ void enrolment_tell_step(struct enrolment_op *op, const struct enrolment_step *s
                     bytes_make(device->user_verification_key.data, device->user_verification_key.len),
                     device->id, true, NULL, NULL);
     LOG(INFO, DOMAIN, "enrolment-done", "enrolment=%s device=%s", op->id, device->id);
+    enrolment_emit(op->domain, EVENT_PHONE_ADDED, op->record, device, op->by);
     notice_send(op->domain, &step->told, NANOPUSH__V1__NOTICE__KIND__KIND_PHONE_ADDED, device->name, 0);
 }
 
@@ -98,8 +99,10 @@ static void on_advanced(enum err e, const struct enrolment_step *step, void *arg
     struct enrolment_op *op = arg;
     if (e == ERR_OK) {
         LOG(INFO, DOMAIN, "enrolment-step", "enrolment=%s good=%d", op->id, op->good);
-        if (step->state == ENROLMENT_VOID)
+        if (step->state == ENROLMENT_VOID) {
             METRIC_ADD(ENROLMENTS_VOID, 1);
+            enrolment_emit(op->domain, EVENT_ENROLMENT_VOID, op->record, op->enrolled->device, op->by);
+        }
         enrolment_tell_step(op, step, op->enrolled->device);
     }
     finish(op, e);
@@ -143,6 +146,7 @@ struct enrolment_op *enrolment_confirm(struct domain *domain, const struct enrol
         return op;
     }
     op->good = bytes_equal_secret(bytes_of(code), bytes_of(right));
+    event_by_portal(op->record->portal, op->by);
     advance(op);
     return op;
 }
@@ -159,11 +163,12 @@ static void on_decide_read(enum err e, const struct enrolment_view *view, void *
 }
 
 struct enrolment_op *enrolment_decide(struct domain *domain, const char *id, bool approved,
-                                      enrolment_done_fn fn, void *arg)
+                                      const char *device_id, enrolment_done_fn fn, void *arg)
 {
     struct enrolment_op *op = enrolment_op_new(domain, arg);
     op->fn.done = fn;
     op->good = approved;
+    event_by_phone(device_id, op->by);
     store_enrolment_get(domain->store, id, false, on_decide_read, op);
     return op;
 }

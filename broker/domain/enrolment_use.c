@@ -59,6 +59,7 @@ static enum err present(struct enrolment_op *op, const struct enrolment_presente
     enrolled.proof = (ProtobufCBinaryData){.data = (uint8_t *)p->proof.p, .len = p->proof.len};
     op->enrolled = (Record__Enrolled *)store_record_copy(&enrolled.base);
     op->organisation = mem_copy_string(p->organisation);
+    event_by_phone(id, op->by);
     op->capabilities = p->capabilities;
     return sha256(p->token, op->token_hash);
 }
@@ -115,6 +116,8 @@ static void on_used(enum err e, const struct enrolment_step *step, void *arg)
     }
     if (e == ERR_BAD_STATE) {
         router_changed(op->domain->router, &step->told, op->id);
+        if (step->moved)
+            enrolment_emit(op->domain, EVENT_ENROLMENT_VOID, op->record, op->enrolled->device, op->by);
         for (size_t i = 0; i < step->told.device_count; i++) {
             METRIC_ADD(ENROLMENTS_VOID, 1);
             LOG(WARN, DOMAIN, "enrolment-void", "enrolment=%s device=%s", op->id,
@@ -197,7 +200,7 @@ static void on_read(enum err e, const struct enrolment_view *view, void *arg)
         finish(op, e);
         return;
     }
-    router_changed(op->domain->router, &view->told, op->id);
+    enrolment_seen(op->domain, view);
     if (view->state == ENROLMENT_WAITING)
         registry_check_standing(op->domain->registry, op->record->portal, on_portal_standing, op);
     else

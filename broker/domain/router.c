@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "domain/text.h"
 
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 2000
@@ -159,22 +160,35 @@ void router_take(struct router *router, const struct route *route, bool removed)
     send_hint(router, route, &hint);
 }
 
-void router_changed(struct router *router, const struct routes *routes, const char *id)
+static void tell_inboxes(struct router *router, const struct routes *routes, enum hint_kind kind,
+                         void (*here)(const char *id, void *arg), const char *id)
 {
     for (size_t i = 0; i < routes->inbox_count; i++) {
         struct route route = {0};
         memcpy(route.presence.inbox, routes->inboxes[i], INBOX_SIZE);
-        const Record__Hint hint = hint_for(&route, HINT_CHANGED, id);
-        if (is_here(router, route.presence.inbox))
-            router->sinks->changed(id, router->arg);
-        else
+        const Record__Hint hint = hint_for(&route, kind, id);
+        if (!is_here(router, route.presence.inbox))
             send_hint(router, &route, &hint);
+        else if (here)
+            here(id, router->arg);
     }
+}
+
+void router_changed(struct router *router, const struct routes *routes, const char *id)
+{
+    tell_inboxes(router, routes, HINT_CHANGED, router->sinks->changed, id);
+}
+
+void router_events(struct router *router, const struct routes *routes, const char *organisation)
+{
+    tell_inboxes(router, routes, HINT_EVENTS, router->sinks->events, organisation);
 }
 
 /* Hints are not sealed: whoever writes to Redis can put one there. */
 static bool is_sound(const Record__Hint *hint)
 {
+    if (hint->kind == HINT_EVENTS)
+        return text_is_name(bytes_of(hint->id));
     bool challenge = hint->kind == HINT_PUSH || hint->kind == HINT_RESOLVED || hint->kind == HINT_CHANGED;
     return (!challenge || id_valid(bytes_of(hint->id))) &&
            (hint->kind == HINT_CHANGED || id_valid(bytes_of(hint->device_id)));
@@ -196,6 +210,10 @@ void router_on_hint(struct router *router, const Record__Hint *hint)
         break;
     case HINT_CHANGED:
         router->sinks->changed(hint->id, router->arg);
+        break;
+    case HINT_EVENTS:
+        if (router->sinks->events)
+            router->sinks->events(hint->id, router->arg);
         break;
     case HINT_TAKEN:
         router->sinks->taken(hint->device_id, hint->connection, hint->removed, router->arg);

@@ -20,6 +20,8 @@ struct router_sinks {
     void (*taken)(const char *device_id, uint64_t connection, bool removed, void *arg);
     /** Something waits here for this challenge or enrolment, perhaps. */
     void (*changed)(const char *id, void *arg);
+    /** An organisation has new events. NULL where nobody watches any. */
+    void (*events)(const char *organisation, void *arg);
 };
 
 /** @p loop, @p store and @p sinks are kept. */
@@ -41,6 +43,9 @@ void router_take(struct router *router, const struct route *route, bool removed)
 
 /** To all inboxes of @p routes that wait for @p id. */
 void router_changed(struct router *router, const struct routes *routes, const char *id);
+
+/** To all inboxes of @p routes that watch the organisation's events. */
+void router_events(struct router *router, const struct routes *routes, const char *organisation);
 
 /** A hint from this worker's own inbox. */
 void router_on_hint(struct router *router, const Record__Hint *hint);

@@ -9,7 +9,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "domain/challenge.h"
-#include "domain/router.h"
+#include "domain/enrolment.h"
 
 /* When an unfinished subject is read again without a hint, counted from its first read. */
 static const int64_t reread_at_ms[] = {2000, 10000};
@@ -189,7 +189,7 @@ static void on_enrolment_read(enum err e, const struct enrolment_view *view, voi
         on_read_failed(subject, e);
         return;
     }
-    router_changed(subject->owner->domain->router, &view->told, subject->id);
+    enrolment_seen(subject->owner->domain, view);
     bool final = !enrolment_state_open(view->state);
     int64_t left_ms = view->expire_unix_ms - view->now_unix_ms;
     hand_out(subject, ERR_OK, view->revision, final, view);

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "core/log.h"
+#include "domain/event.h"
 #include "nanopush/v1/admin.pb-c.h"
 #include "ops/admin_portal.h"
 
@@ -36,6 +37,14 @@ static struct change *change_new(struct rpc_call *call, const ProtobufCMessage *
     return change;
 }
 
+static void emit_added(struct rpc_call *call, const Record__Organisation *record)
+{
+    char by[RPC_ACTOR_SIZE];
+    const struct event event = {
+        .kind = EVENT_ORGANISATION_ADDED, .organisation = record->id, .by = rpc_actor(call, by)};
+    event_emit(rpc_domain(call), &event);
+}
+
 static void on_organisation_added(enum err e, void *arg)
 {
     struct change *change = arg;
@@ -55,6 +64,7 @@ static void on_organisation_added(enum err e, void *arg)
         rpc_fail_store(call, e);
     } else {
         LOG(INFO, OPS, "organisation-added", "organisation=%s", record->id);
+        emit_added(call, record);
         organisation.id = record->id;
         organisation.name = record->name;
         organisation.support_text = record->support_text;

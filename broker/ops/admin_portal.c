@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/log.h"
+#include "domain/event.h"
 #include "nanopush/v1/admin.pb-c.h"
 
 #define LIST_MAX          8 /* modes, scopes of one portal */
@@ -78,6 +79,14 @@ static void silence(void *op)
     registry_op_cancel(op);
 }
 
+static void emit(struct rpc_call *call, enum event_kind kind, const Record__Portal *record)
+{
+    char by[RPC_ACTOR_SIZE];
+    const struct event event = {
+        .kind = kind, .organisation = record->organisation, .portal = record->id, .by = rpc_actor(call, by)};
+    event_emit(rpc_domain(call), &event);
+}
+
 /* ---- created ---- */
 
 static void on_created(enum err e, const struct portal_view *view, const char *credential, void *arg)
@@ -100,6 +109,7 @@ static void on_created(enum err e, const struct portal_view *view, const char *c
     } else {
         LOG(INFO, OPS, "portal-added", "portal=%s organisation=%s", view->record->id,
             view->record->organisation);
+        emit(call, EVENT_PORTAL_ADDED, view->record);
         fill(&row, view->record, view->now_unix_ms);
         response.portal = &row.message;
         response.credential = (char *)credential;
@@ -134,7 +144,7 @@ void admin_create_portal(struct rpc_call *call, const ProtobufCMessage *message)
     }
     if (!copy_list((const int *)asked->modes, asked->n_modes, NANOPUSH__V1__MODE__MODE_CODE,
                    NANOPUSH__V1__MODE__MODE_CODE, modes, &record.n_modes) ||
-        !copy_list((const int *)asked->scopes, asked->n_scopes, NANOPUSH__V1__SCOPE__SCOPE_ADMIN,
+        !copy_list((const int *)asked->scopes, asked->n_scopes, NANOPUSH__V1__SCOPE__SCOPE_EVENTS,
                    NANOPUSH__V1__SCOPE__SCOPE_CHALLENGE, scopes, &record.n_scopes)) {
         rpc_fail(call, RPC_INVALID_ARGUMENT, "portal: modes or scopes name one that is not known");
         return;
@@ -213,6 +223,7 @@ static void on_removed(enum err e, const struct portal_view *view, const char *c
         return;
     LOG(INFO, OPS, "portal-removed", "portal=%s organisation=%s", view->record->id,
         view->record->organisation);
+    emit(call, EVENT_PORTAL_REMOVED, view->record);
     rpc_reply(call, &response.base);
 }
 
@@ -230,6 +241,7 @@ static void on_rotated(enum err e, const struct portal_view *view, const char *c
     if (failed(call, e))
         return;
     LOG(INFO, OPS, "credential-rotated", "portal=%s", view->record->id);
+    emit(call, EVENT_CREDENTIAL_ROTATED, view->record);
     fill(&row, view->record, view->now_unix_ms);
     response.portal = &row.message;
     response.credential = (char *)credential;
@@ -259,6 +271,7 @@ static void on_finished(enum err e, const struct portal_view *view, const char *
     if (failed(call, e))
         return;
     LOG(INFO, OPS, "rotation-finished", "portal=%s", view->record->id);
+    emit(call, EVENT_ROTATION_FINISHED, view->record);
     fill(&row, view->record, view->now_unix_ms);
     response.portal = &row.message;
     rpc_reply(call, &response.base);

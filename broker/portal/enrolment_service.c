@@ -138,7 +138,9 @@ static void create_enrolment(struct rpc_call *call, const ProtobufCMessage *mess
         rpc_fail(call, RPC_INVALID_ARGUMENT, "confirmation or platform: not one that is known");
         return;
     }
+    char by[RPC_ACTOR_SIZE];
     const struct enrolment_request asked = {
+        .by = rpc_actor(call, by),
         .confirm = request->confirmation == NANOPUSH__V1__CONFIRMATION__CONFIRMATION_CODE,
         .platform = (uint32_t)request->platform,
         .portal_name = portal->name,
@@ -149,9 +151,6 @@ static void create_enrolment(struct rpc_call *call, const ProtobufCMessage *mess
         .life_ms = (unsigned)life_ms,
         .may_add = rpc_has_scope(call, NANOPUSH__V1__SCOPE__SCOPE_ADMIN),
     };
-    if (asked.may_add)
-        LOG(INFO, PORTAL, "enrolment-override", "portal=%s",
-            portal->id); /* no old phone is asked: scope admin */
     struct creation *creation = mem_new(sizeof *creation);
     creation->call = call;
     creation->user = mem_copy_string(request->user);
@@ -191,6 +190,8 @@ static void on_read(enum err e, const struct enrolment_view *view, void *arg)
     Nanopush__V1__GetEnrolmentResponse response = NANOPUSH__V1__GET_ENROLMENT_RESPONSE__INIT;
     rpc_on_end(call, NULL, NULL);
     free(waiting);
+    if (e == ERR_OK)
+        enrolment_seen(rpc_domain(call), view);
     if (e == ERR_OK && !is_callers(call, view))
         e = ERR_NOT_FOUND;
     if (e == ERR_OK)

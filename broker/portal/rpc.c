@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "core/metrics.h"
+#include "domain/event.h"
 #include "portal/rpc_call.h"
 
 /* ---- calls ---- */
@@ -23,6 +24,19 @@ void *rpc_surroundings(const struct rpc_call *call)
 const Record__Portal *rpc_portal(const struct rpc_call *call)
 {
     return call->portal ? call->portal->record : NULL;
+}
+
+const char *rpc_actor(const struct rpc_call *call, char room[RPC_ACTOR_SIZE])
+{
+    const Record__Portal *portal = rpc_portal(call);
+    uid_t uid = 0;
+    if (portal)
+        event_by_portal(portal->id, room);
+    else if (stream_peer_uid(call->ex->stream, &uid) == ERR_OK)
+        snprintf(room, RPC_ACTOR_SIZE, "administrator, uid %u", (unsigned)uid);
+    else
+        snprintf(room, RPC_ACTOR_SIZE, "administrator");
+    return room;
 }
 
 bool rpc_has_scope(const struct rpc_call *call, int scope)

@@ -108,6 +108,14 @@ void *rpc_surroundings(const struct rpc_call *call);
 /** Whose credential it is; NULL for an administrator. Valid until the call ends. */
 const Record__Portal *rpc_portal(const struct rpc_call *call);
 
+#define RPC_ACTOR_SIZE 80
+
+/**
+ * Who calls, for the audit: "portal <id>", or "administrator, uid <number>" on the admin socket.
+ * @return @p room.
+ */
+const char *rpc_actor(const struct rpc_call *call, char room[RPC_ACTOR_SIZE]);
+
 /** True if the credential has the scope; an administrator has all. */
 bool rpc_has_scope(const struct rpc_call *call, int scope);
 

@@ -136,7 +136,7 @@ static void refuse(const struct rpc_server *server, struct http_exchange *ex, co
 /* "challenge", "enrol", "admin": as portal add takes them. */
 static const char *scope_name(int scope)
 {
-    static const char *const names[] = {"", "challenge", "enrol", "admin"};
+    static const char *const names[] = {"", "challenge", "enrol", "admin", "events"};
     return (size_t)scope < sizeof names / sizeof *names ? names[scope] : "";
 }
 

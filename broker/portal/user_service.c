@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "domain/device.h"
+#include "domain/text.h"
 #include "nanopush/v1/admin.pb-c.h"
 #include "portal/services.h"
 #include "portal/snapshot.h"
@@ -16,17 +17,25 @@ struct reading {
     char *user;
 };
 
-/* The tag of the user that a request names: of the portal's own organisation, or, for an administrator, the one named.
- * @return false if the call was ended with an error. */
-static bool find_tag(struct rpc_call *call, const char *user, const char *organisation,
-                     char tag[USER_TAG_SIZE])
+/* Of the user that a request names: the portal's own, or, for an administrator, the one named.
+ * @return NULL if the call was ended with an error. */
+static const char *organisation_of(struct rpc_call *call, const char *user, const char *organisation)
 {
     const Record__Portal *portal = rpc_portal(call);
     const char *of = portal ? portal->organisation : organisation;
-    if (!user[0] || !of[0]) {
-        rpc_fail(call, RPC_INVALID_ARGUMENT, "user: must be named, on the admin socket its organisation too");
+    if (user[0] && text_is_name(bytes_of(of)))
+        return of;
+    rpc_fail(call, RPC_INVALID_ARGUMENT, "user: must be named, on the admin socket its organisation too");
+    return NULL;
+}
+
+/* The tag of the user that a request names. @return false if the call was ended with an error. */
+static bool find_tag(struct rpc_call *call, const char *user, const char *organisation,
+                     char tag[USER_TAG_SIZE])
+{
+    const char *of = organisation_of(call, user, organisation);
+    if (!of)
         return false;
-    }
     enum err e = secret_user_tag(rpc_domain(call)->secret, bytes_of(of), bytes_of(user), tag);
     if (e != ERR_OK)
         rpc_fail_store(call, e);
@@ -208,17 +217,26 @@ static void on_unlocked(enum err e, void *arg)
 static void unlock_user(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Nanopush__V1__UnlockUserRequest *request = (const Nanopush__V1__UnlockUserRequest *)message;
-    char tag[USER_TAG_SIZE];
-    if (!find_tag(call, request->user, request->organisation, tag))
+    const char *organisation = organisation_of(call, request->user, request->organisation);
+    char by[RPC_ACTOR_SIZE];
+    if (!organisation)
         return;
     struct change *change = change_new(call);
-    change->op = device_unlock_user(rpc_domain(call), tag, on_unlocked, change);
+    change->op = device_unlock_user(rpc_domain(call), organisation, request->user, rpc_actor(call, by),
+                                    on_unlocked, change);
 }
 
 static void on_revoked(enum err e, void *arg)
 {
     const Nanopush__V1__RevokeDeviceResponse response = NANOPUSH__V1__REVOKE_DEVICE_RESPONSE__INIT;
     change_finish(arg, e, &response.base);
+}
+
+static void revoke(struct change *change)
+{
+    char by[RPC_ACTOR_SIZE];
+    change->op = device_revoke(rpc_domain(change->call), change->device_id, rpc_actor(change->call, by),
+                               on_revoked, change);
 }
 
 /* A phone that is no more, or another organisation's, is no more for this caller: nothing to do, and nothing told. */
@@ -232,7 +250,7 @@ static void on_owner_read(enum err e, const struct user_view *view, void *arg)
         ours = ours || (strcmp(view->devices[i].record->id, change->device_id) == 0 &&
                         strcmp(view->devices[i].record->organisation, portal->organisation) == 0);
     if (ours)
-        change->op = device_revoke(rpc_domain(change->call), change->device_id, on_revoked, change);
+        revoke(change);
     else
         on_revoked(e == ERR_NOT_FOUND ? ERR_OK : e, change);
 }
@@ -250,7 +268,7 @@ static void revoke_device(struct rpc_call *call, const ProtobufCMessage *message
         change->read =
             store_user_get(rpc_domain(call)->store, id_tag(change->device_id), on_owner_read, change);
     else
-        change->op = device_revoke(rpc_domain(call), change->device_id, on_revoked, change);
+        revoke(change);
 }
 
 #define SCOPE NANOPUSH__V1__SCOPE__SCOPE_ADMIN

@@ -4,7 +4,21 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "audit/writer.h"
 #include "core/log.h"
+
+enum err child_audit_open(const struct child_setup *setup, struct loop *loop, const char *process,
+                          struct audit **ret)
+{
+    char directory[DATADIR_PATH_SIZE];
+    datadir_file(setup->dir, "audit", directory);
+    const struct audit_options options = {
+        .directory = directory,
+        .process = process,
+        .file_bytes = (size_t)setup->config->audit_file_max_bytes,
+    };
+    return audit_open(loop, setup->secret, &options, ret);
+}
 
 static void end_now(struct child_end *end, const char *why)
 {

@@ -13,6 +13,8 @@
 #include "crypto/ticket.h"
 #include "proc/datadir.h"
 
+struct audit;
+
 /** Made by the master before it forks; the children's copies are their own. */
 struct child_setup {
     const struct config *config;
@@ -28,6 +30,10 @@ struct child_setup {
     int device_fd, portal_fd, stats_fd, admin_fd; /* listening */
     int lifeline_fd;                              /* at its end when the master is gone */
 };
+
+/** Begin the audit of the process of that name, in <data>/audit. @return ERR_OK; ERR_CRYPTO. */
+MUST_CHECK enum err child_audit_open(const struct child_setup *setup, struct loop *loop, const char *process,
+                                     struct audit **ret);
 
 /** Watches for the end: SIGTERM, or the master's death. */
 struct child_end {

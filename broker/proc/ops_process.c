@@ -1,7 +1,9 @@
 #include "proc/ops_process.h"
 
+#include "audit/writer.h"
 #include "base/clock.h"
 #include "core/log.h"
+#include "domain/event_watch.h"
 #include "domain/registry.h"
 #include "domain/router.h"
 #include "net/listener.h"
@@ -13,7 +15,7 @@
 #define PROBE_MS      1000
 #define LAST_TURNS_MS 20
 
-static const struct rpc_service admin_services[] = {{admin_service}, {user_service}};
+static const struct rpc_service admin_services[] = {{admin_service}, {user_service}, {event_service}};
 
 struct ops {
     const struct child_setup *setup;
@@ -106,6 +108,8 @@ static enum err start(struct ops *ops)
     TRY(store_open(ops->loop, setup->secret, &store, NULL, NULL, &domain->store));
     domain->router = router_new(ops->loop, domain->store, &no_sinks, ops);
     domain->registry = registry_new(domain);
+    domain->event_watches = event_watches_new(domain);
+    TRY(child_audit_open(setup, ops->loop, "ops", &domain->audit));
     ops->stats = stats_port_new(ops->loop, setup->stats_fd, setup->page, setup->worker_count, redis_up, ops);
     ops->admin = rpc_server_new(&rpc, admin_services, sizeof admin_services / sizeof *admin_services, domain,
                                 NULL, on_admin_closed, ops);
@@ -127,6 +131,8 @@ static void stop(struct ops *ops)
     timer_cancel(&ops->log_flush);
     listener_free(ops->admin_listener);
     ops->admin_listener = NULL;
+    rpc_server_drain(ops->admin); /* who watches events lets go of them */
+    event_watches_free(ops->domain.event_watches);
     router_close(ops->domain.router);
     stats_port_stop(ops->stats);
     store_close(ops->domain.store);
@@ -134,6 +140,7 @@ static void stop(struct ops *ops)
     rpc_server_abort(ops->admin);
     timer_start(&ops->last_turns, LAST_TURNS_MS);
     loop_run(ops->loop);
+    audit_close(ops->domain.audit);
     registry_free(ops->domain.registry);
     router_free(ops->domain.router);
     stats_port_free(ops->stats);

@@ -2,9 +2,11 @@
 
 #include <stdio.h>
 
+#include "audit/writer.h"
 #include "base/clock.h"
 #include "core/log.h"
 #include "device/server.h"
+#include "domain/event_watch.h"
 #include "domain/registry.h"
 #include "domain/router.h"
 #include "domain/watch.h"
@@ -22,6 +24,7 @@ static const struct rpc_service portal_services[] = {
 struct worker {
     const struct child_setup *setup;
     unsigned number;
+    char name[24];
     struct loop *loop;
     struct domain domain;
     struct device_server *devices;
@@ -55,7 +58,14 @@ static void changed(const char *id, void *arg)
     watches_changed(worker->domain.watches, id);
 }
 
-static const struct router_sinks sinks = {.deliver = deliver, .taken = taken, .changed = changed};
+static void new_events(const char *organisation, void *arg)
+{
+    struct worker *worker = arg;
+    event_watches_changed(worker->domain.event_watches, organisation);
+}
+
+static const struct router_sinks sinks = {
+    .deliver = deliver, .taken = taken, .changed = changed, .events = new_events};
 
 static void on_hint(const Record__Hint *hint, void *arg)
 {
@@ -69,6 +79,7 @@ static void on_inbox(void *arg)
     metrics_slot_set_ready(worker->setup->page, worker->number - 1, true, clock_unix_ms());
     device_server_renew(worker->devices);
     watches_renew(worker->domain.watches);
+    event_watches_renew(worker->domain.event_watches);
 }
 
 static void on_store_up(void *arg)
@@ -192,9 +203,11 @@ static enum err start(struct worker *worker)
     domain->secret = setup->secret;
     domain->watches_max = (size_t)config->watches_max;
     domain->devices_max = (unsigned)config->devices_per_user_max;
+    TRY(child_audit_open(setup, worker->loop, worker->name, &domain->audit));
     TRY(store_open(worker->loop, setup->secret, &store, &store_events, worker, &domain->store));
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
     domain->watches = watches_new(domain);
+    domain->event_watches = event_watches_new(domain);
     domain->registry = registry_new(domain);
     registry_on_change(domain->registry, on_portal_changed, worker);
 
@@ -231,11 +244,13 @@ static void stop(struct worker *worker)
     timer_cancel(&worker->log_flush);
     timer_cancel(&worker->drain);
     watches_free(domain->watches);
+    event_watches_free(domain->event_watches);
     router_close(domain->router);
     store_close(domain->store);
     timer_init(&worker->drain, worker->loop, on_last_turns, worker);
     timer_start(&worker->drain, LAST_TURNS_MS);
     loop_run(worker->loop); /* what was deferred, and the store's last words */
+    audit_close(domain->audit);
     registry_free(domain->registry);
     router_free(domain->router);
     device_server_free(worker->devices);
@@ -246,12 +261,11 @@ static void stop(struct worker *worker)
 int worker_run(const struct child_setup *setup, unsigned number)
 {
     struct worker worker = {.setup = setup, .number = number};
-    char name[24];
-    snprintf(name, sizeof name, "worker-%u", number);
+    snprintf(worker.name, sizeof worker.name, "worker-%u", number);
     enum log_level level = LOG_LEVEL_INFO;
     if (log_level_parse(setup->config->log_level, &level) != ERR_OK)
         return 1;
-    log_init(name, level);
+    log_init(worker.name, level);
     metrics_use_slot(setup->page, number - 1);
     worker.loop = loop_new();
     enum err e = worker.loop ? start(&worker) : ERR_NOMEM;

@@ -57,9 +57,11 @@ struct store_call {
         store_challenge_settle_fn challenge_settle;
         store_challenge_resend_fn challenge_resend;
         store_device_remove_fn device_remove;
+        store_events_fn events;
     } fn; /* the caller's */
     void *arg;
-    char subject[KEY_SIZE]; /* what decoding needs to know: an id, a tag, a name */
+    const ProtobufCMessageDescriptor *type; /* of the records that an events reply holds */
+    char subject[KEY_SIZE];                 /* what decoding needs to know: an id, a tag, a name */
     size_t key_count, arg_count;
     struct key keys[CALL_KEYS_MAX];
     struct buf args; /* all arguments' bytes, one after the other */

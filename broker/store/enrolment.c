@@ -78,7 +78,8 @@ static enum err read_view(struct store_call *call, const redisReply *reply, stru
         if (!view->enrolled->device)
             return ERR_MALFORMED;
     }
-    if (reply_int(reply, 8))
+    view->just_expired = reply_int(reply, 8) == 1;
+    if (view->just_expired)
         routes_parse(NULL, reply_at(reply, 9), &view->told);
     return view->state == ENROLMENT_NONE ? ERR_MALFORMED : ERR_OK;
 }
@@ -139,8 +140,10 @@ static void on_step(struct store_call *call, enum err e, const redisReply *reply
         for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
             if (reply_is(reply, refusals[i].word))
                 e = refusals[i].e;
-        if (reply_is(reply, "void"))
+        if (reply_is(reply, "void")) {
+            step.moved = reply_int(reply, 4) == 1;
             read_voided(reply, &step.told);
+        }
     }
     call->fn.enrolment_step(e, e == ERR_OK || e == ERR_BAD_STATE ? &step : NULL, call->arg);
     routes_done(&step.told);

@@ -28,6 +28,21 @@ struct key key_index(const char *what)
     return key_of("np1:index:{%s}", what);
 }
 
+struct key key_events(const char *organisation)
+{
+    return key_of("np1:events:{%.*s}", NAME_MAX_LEN, organisation);
+}
+
+struct key key_events_state(const char *organisation)
+{
+    return key_of("np1:events:{%.*s}:state", NAME_MAX_LEN, organisation);
+}
+
+struct key key_event(const char *organisation, const char *uid)
+{
+    return key_of("np1:events:{%.*s}:%.*s", NAME_MAX_LEN, organisation, 32, uid);
+}
+
 struct key key_inbox(const char *inbox)
 {
     return key_of("np1:inbox:{%.*s}", INBOX_SIZE, inbox);

@@ -12,6 +12,9 @@
  *     np1:{<tag>}:c:<challenge id>   np1:{<tag>}:e:<enrolment id>   hashes
  *     np1:{<tag>}:i:<hash>                                     idempotency: challenge id, hash of the request
  *     np1:key:{<hash>}                                         the device that a phone's public key belongs to
+ *     np1:events:{<org>}                                       stream of what happened (EventService)
+ *     np1:events:{<org>}:state                                 hash: number and time of the newest; who watches
+ *     np1:events:{<org>}:<uid>                                 an event that is in there, for a minute
  *     np1:inbox:{<inbox>}                                      stream of hints to one worker
  */
 #ifndef NANOPUSH_STORE_KEY_H
@@ -34,6 +37,12 @@ struct key key_portal(const char *id);
 
 /** Which ids there are: @p what is "organisations" or "portals". */
 struct key key_index(const char *what);
+
+/** The events of an organisation: the stream, what is noted of it, one that is in there. */
+struct key key_events(const char *organisation);
+struct key key_events_state(const char *organisation);
+struct key key_event(const char *organisation, const char *uid);
+
 struct key key_inbox(const char *inbox);
 
 /** @p hash: hex of the SHA-256 of a public key. */

@@ -109,6 +109,7 @@ enum hint_kind {
     HINT_CHANGED,  /* challenge or enrolment id changed: whoever waits reads it */
     HINT_NOTICE,   /* write frame to the device: something that its owner should know */
     HINT_TAKEN,    /* the device's connection was taken over by another, or the device is gone: end it */
+    HINT_EVENTS,   /* organisation id has new events: whoever watches them reads them */
 };
 
 /**
@@ -190,7 +191,8 @@ struct enrolment_view {
     uint64_t revision;
     int64_t now_unix_ms, create_unix_ms, expire_unix_ms; /* Redis' clock */
     const Record__Enrolled *enrolled;                    /* in TO_CONFIRM, TO_APPROVE, DONE; else NULL */
-    struct routes told; /* non-empty when this very read let it expire: tell them */
+    bool just_expired;                                   /* this very read let it expire: */
+    struct routes told;                                  /* tell them */
 };
 
 typedef void (*store_enrolment_create_fn)(enum err e, int64_t expire_unix_ms, void *arg);
@@ -433,5 +435,41 @@ struct store_call *store_challenge_resend(struct store *store, const char *id, s
 /** @p progress as in nanopush.v1.Progress; one that is not further than what is known changes nothing. */
 struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,
                                             unsigned progress, store_told_fn fn, void *arg);
+
+/* ---- events of an organisation ---- */
+
+#define EVENTS_KEPT       10000     /* about, of an organisation */
+#define EVENTS_KEPT_MS    604800000 /* 7 days, about */
+#define EVENT_ID_SIZE     48        /* "<ms>-<number>", NUL included */
+#define EVENTS_READ_COUNT 64
+
+struct stored_event {
+    char id[EVENT_ID_SIZE];
+    int64_t unix_ms;                 /* Redis' clock */
+    uint64_t number;                 /* counts up by one from event to event */
+    const ProtobufCMessage *message; /* NULL: its seal does not fit */
+};
+
+struct events_view {
+    const struct stored_event *events; /* in order, at most EVENTS_READ_COUNT */
+    size_t count;
+    struct stored_event newest; /* the newest that ever was, without message; number 0: there was none */
+};
+
+typedef void (*store_events_fn)(enum err e, const struct events_view *view, void *arg);
+
+/**
+ * Put an event into the organisation's, and trim those. @p uid: 32 hex digits; the same within a minute: it is in there.
+ * @p fn gets the inboxes that watch.
+ */
+struct store_call *store_event_add(struct store *store, const char *organisation, const char *uid,
+                                   const ProtobufCMessage *event, store_told_fn fn, void *arg);
+
+/**
+ * Read events behind @p after ("<ms>-<number>"; "" for the oldest, "$" for none but `newest`); this worker's inbox, where
+ * it has one, is told of new ones for a while.
+ */
+struct store_call *store_events_read(struct store *store, const char *organisation, const char *after,
+                                     const ProtobufCMessageDescriptor *type, store_events_fn fn, void *arg);
 
 #endif

@@ -14,7 +14,7 @@ struct vocabulary {
 };
 
 static const char *const mode_words[] = {NULL, "tap", "choose", "code"};
-static const char *const scope_words[] = {NULL, "challenge", "enrol", "admin"};
+static const char *const scope_words[] = {NULL, "challenge", "enrol", "admin", "events"};
 static const char *const user_verification_words[] = {NULL, "required", "preferred", "not-asked"};
 static const char *const platform_words[] = {NULL, "ios", "android", "other"};
 static const char *const progress_words[] = {NULL, "queued", "sent to the phone", "delivered", "seen"};
@@ -22,7 +22,7 @@ static const char *const state_words[] = {NULL,     "pending", "approved",  "den
                                           "failed", "expired", "cancelled", "superseded"};
 
 static const struct vocabulary modes = {"--mode", mode_words, 4};
-static const struct vocabulary scopes = {"--scope", scope_words, 4};
+static const struct vocabulary scopes = {"--scope", scope_words, 5};
 static const struct vocabulary user_verifications = {"--user-verification", user_verification_words, 4};
 static const struct vocabulary platforms = {"--platform", platform_words, 4};
 static const struct vocabulary progresses = {NULL, progress_words, 5};
@@ -33,8 +33,12 @@ static bool refuse(const struct vocabulary *of, struct bytes word)
     char what[96];
     snprintf(what, sizeof what, "%s: \"%.*s\"", of->option, (int)(word.len < 40 ? word.len : 40),
              (const char *)word.p);
-    char reason[96];
-    snprintf(reason, sizeof reason, "must be %s, %s or %s", of->words[1], of->words[2], of->words[3]);
+    char reason[96] = "must be ";
+    for (size_t i = 1, len = strlen(reason); i < of->count && len < sizeof reason; i++)
+        len += (size_t)snprintf(reason + len, sizeof reason - len, "%s%s", of->words[i],
+                                i + 2 < of->count   ? ", "
+                                : i + 1 < of->count ? " or "
+                                                    : "");
     say_error(what, reason);
     return false;
 }

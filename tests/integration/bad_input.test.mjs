@@ -308,9 +308,6 @@ describe("how a portal asks", () => {
     const admin = await administrator();
     for (const name of ["listUsers", "deleteUser", "renameDevice"])
       await refuses(admin.users[name]({}), "unimplemented");
-    await refuses(async () => {
-      for await (const event of admin.events.watchEvents({})) assert.fail(`${event}`);
-    }, "unimplemented");
     for (const name of ["ListPortals", "RemovePortal", "RotateCredential", "Drain", "SetLogLevel"])
       await refuses(broker.admin(`AdminService/${name}`, {}), "unimplemented");
   });

@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import http from "node:http";
 import https from "node:https";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -292,6 +293,23 @@ export class Broker {
     const answer = JSON.parse(body);
     if (status !== 200) throw new RpcError(status, answer);
     return answer;
+  }
+
+  /** One command to the embedded Redis; its raw answer. */
+  redis(...args) {
+    return new Promise((resolve, reject) => {
+      const socket = net.connect(path.join(this.dataDir, "redis", "redis.sock"));
+      const parts = args.map((arg) => Buffer.from(arg));
+      socket.on("error", reject);
+      socket.once("data", (answer) => {
+        socket.destroy();
+        resolve(answer.toString("latin1"));
+      });
+      socket.write(Buffer.concat([
+        Buffer.from(`*${parts.length}\r\n`),
+        ...parts.flatMap((part) => [Buffer.from(`$${part.length}\r\n`), part, Buffer.from("\r\n")]),
+      ]));
+    });
   }
 
   stats(target, options = {}) {

@@ -1,8 +1,6 @@
 // Somebody writes to Redis while the broker runs, or asks more than is usual: no worker dies of it, nobody loses a push.
 // What such a writer may read back as true is tested at the store (tests/unit/test_store_attack.c).
 import assert from "node:assert/strict";
-import net from "node:net";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { Broker, eventually } from "./harness.mjs";
@@ -16,20 +14,7 @@ before(async () => {
 });
 after(() => broker.stop());
 
-/** One command to the embedded Redis; its raw answer. */
-const redis = (...args) => new Promise((resolve, reject) => {
-  const socket = net.connect(path.join(broker.dataDir, "redis", "redis.sock"));
-  const parts = args.map((arg) => Buffer.from(arg));
-  socket.on("error", reject);
-  socket.once("data", (answer) => {
-    socket.destroy();
-    resolve(answer.toString("latin1"));
-  });
-  socket.write(Buffer.concat([
-    Buffer.from(`*${parts.length}\r\n`),
-    ...parts.flatMap((part) => [Buffer.from(`$${part.length}\r\n`), part, Buffer.from("\r\n")]),
-  ]));
-});
+const redis = (...args) => broker.redis(...args);
 
 const inboxKey = async () => /np1:inbox:\{[^}]+\}/.exec(await redis("KEYS", "np1:inbox:*"))[0];
 const tagOf = (id) => id.slice(-20);

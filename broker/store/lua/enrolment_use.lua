@@ -6,7 +6,7 @@
 --      a code is to be confirmed (1, 0), capabilities
 -- -> {'ok', state, {inbox, ...}, {device id, presence, ...} of old phones to be told of a new one,
 --     moved (1, 0)}
---    | {'void', {inbox, ...}, device id or '', presence or ''} | {'gone'} | {'expired'} | {'has-device'} | {'too-many'}
+--    | {'void', {inbox, ...}, device id or '', presence or '', moved (1, 0)} | {'gone'} | {'expired'} | {'has-device'} | {'too-many'}
 local enrolment, devices, user, presence = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local record, id, device, enrolled, keys = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
@@ -31,10 +31,10 @@ if e[2] == 'done' or e[2] == 'to-confirm' or e[2] == 'to-approve' then
   redis.call('HSET', enrolment, 'state', 'void', 'holder', holder)
   redis.call('HDEL', enrolment, 'enrolled')
   redis.call('HINCRBY', enrolment, 'revision', 1)
-  return {'void', waiters(enrolment), e[5], holder}
+  return {'void', waiters(enrolment), e[5], holder, 1}
 end
 if e[2] == 'void' then
-  return {'void', waiters(enrolment), e[5] or '', e[6] or ''}
+  return {'void', waiters(enrolment), e[5] or '', e[6] or '', 0}
 end
 if e[2] ~= 'waiting' or over then
   return {'expired'}
