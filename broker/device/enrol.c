@@ -62,6 +62,12 @@ static void on_used(enum err e, const struct enrolment_done *done, void *arg)
 
 void on_enrol(struct session *session, const Nanopush__V1__Enrol *enrol)
 {
+    if (session->resumed) {
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_INVALID, enrol->enrolment_id,
+                      "enrol after a full handshake");
+        session_strike(session);
+        return;
+    }
     const struct enrolment_presented presented = {
         .channel_binding = session->channel_binding,
         .organisation = enrol->organisation,

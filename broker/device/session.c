@@ -298,7 +298,8 @@ static void on_open(struct stream *stream, void *arg)
 {
     struct session *session = arg;
     METRIC_ADD(TLS_HANDSHAKES_DONE, 1);
-    METRIC_ADD(TLS_RESUMED, stream_resumed(stream));
+    session->resumed = stream_resumed(stream);
+    METRIC_ADD(TLS_RESUMED, session->resumed);
     session_set_state(session, SESSION_GREETING);
     if (stream_export(stream, CHANNEL_BINDING_LABEL, session->channel_binding) != ERR_OK) {
         session_close(session, CLOSE_INTERNAL);

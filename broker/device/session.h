@@ -59,7 +59,8 @@ struct session {
     struct list operations; /* struct operation */
     size_t operation_count;
     unsigned strikes;
-    bool held; /* a message waits in the stream until its account is attached, see on_message() */
+    bool resumed; /* by a ticket: no certificate was shown on this connection, so nobody enrols on it */
+    bool held;    /* a message waits in the stream until its account is attached, see on_message() */
 };
 
 /** A device on a connection. */

@@ -288,6 +288,18 @@ describe("a Hello", () => {
   });
 });
 
+test("an Enrol on a connection that was resumed is refused, and the token is still good on another", async () => {
+  const { connection } = await portal.connected();
+  await connection.ping();
+  const { id, phone } = await portal.begin();
+  const resumed = await phone.open({ session: connection.tickets[0] });
+  assert.ok(resumed.resumed);
+  resumed.send("enrol", Phone.enrolFields(resumed, phone.uri, phone));
+  assert.deepEqual(await replies(resumed, ["INVALID", "closed"]), ["INVALID", "closed"]);
+  assert.equal(await portal.enrolmentState(id), EnrolmentState.WAITING);
+  await Phone.enrol(phone.uri);
+});
+
 /* ---- keys that are none ---- */
 
 const NO_KEYS = (() => {
