@@ -1,9 +1,10 @@
 /*
- * jws_parse() and statement_parse(): the first byte says whether the rest is a JWS, whose payload is parsed
- * too, or a payload at once, which random changes cannot reach through base64url.
+ * jws_parse(), statement_parse() and act_parse(): the first byte says whether the rest is a JWS, whose payload
+ * is parsed too, or a payload at once, which random changes cannot reach through base64url.
  */
 #include <stdlib.h>
 
+#include "crypto/act.h"
 #include "crypto/jws.h"
 #include "crypto/statement.h"
 
@@ -22,6 +23,23 @@ static void parse_statement(struct bytes payload)
         abort();
 }
 
+static void parse_act(struct bytes payload, bool rotation)
+{
+    struct act act;
+    if (act_parse(payload, rotation, &act) != ERR_OK)
+        return;
+    if (!act.iss[0] || !act.org[0] || !act.sub[0] || act.iat_s < 0 ||
+        (rotation && (!act.tp1[0] || !act.tp2[0])))
+        abort();
+}
+
+static void parse_payload(struct bytes payload)
+{
+    parse_statement(payload);
+    parse_act(payload, true);
+    parse_act(payload, false);
+}
+
 static void parse_jws(struct bytes compact)
 {
     struct jws jws;
@@ -29,7 +47,7 @@ static void parse_jws(struct bytes compact)
         return;
     if (jws.signing_input.p != compact.p || jws.signing_input.len >= compact.len || jws.typ[0] == '\0')
         abort();
-    parse_statement(buf_view(&jws.payload));
+    parse_payload(buf_view(&jws.payload));
     jws_done(&jws);
 }
 
@@ -40,6 +58,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
     if (in[0] == 'j')
         parse_jws(bytes_make(in + 1, len - 1));
     else
-        parse_statement(bytes_make(in + 1, len - 1));
+        parse_payload(bytes_make(in + 1, len - 1));
     return 0;
 }

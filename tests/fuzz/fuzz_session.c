@@ -6,9 +6,11 @@
  * Input: steps. A byte says what happens, the following ones how: frames of the fuzzer's own, signed messages that a
  * good phone would send, replies of the store, hints of other workers, turns of the loop, the end.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "core/log.h"
 #include "crypto/p256.h"
 #include "crypto/tls.h"
@@ -16,454 +18,16 @@
 #include "device/session.h"
 #include "domain/registry.h"
 #include "domain/router.h"
+#include "played_store.h"
 #include "wire/frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len);
 
-#define TAG       "00112233445566778899"
-#define OPEN_MAX  64
 #define STEPS_MAX 200
 
-static const uint8_t *at, *end;
-
-static uint8_t next_byte(void)
-{
-    return at < end ? *at++ : 0;
-}
-
-/* ---- the stream: input from the fuzzer, output forgotten ---- */
-
-struct stream {
-    struct buf input;
-    const struct stream_handlers *handlers;
-    void *arg;
-    bool closing, paused;
-    enum close_reason reason;
-};
-
-static struct stream *stream;
-static bool more_to_read;
-const struct stream_limits stream_limits_default;
-
-struct stream *stream_new(struct loop *loop, int fd, SSL_CTX *tls, enum stream_role role,
-                          const struct stream_limits *limits, const struct stream_handlers *handlers,
-                          void *arg)
-{
-    (void)loop, (void)fd, (void)tls, (void)role, (void)limits;
-    stream = calloc(1, sizeof *stream);
-    stream->handlers = handlers;
-    stream->arg = arg;
-    return stream;
-}
-
-struct bytes stream_input(const struct stream *s)
-{
-    return buf_view(&s->input);
-}
-
-void stream_consume(struct stream *s, size_t n)
-{
-    buf_consume(&s->input, n);
-}
-
-enum err stream_write(struct stream *s, struct bytes out)
-{
-    (void)out;
-    return s->closing ? ERR_CLOSED : next_byte() == 0xff ? ERR_LIMIT : ERR_OK;
-}
-
-void stream_close(struct stream *s, enum close_reason reason)
-{
-    if (!s->closing)
-        s->reason = reason;
-    s->closing = true;
-}
-
-void stream_abort(struct stream *s, enum close_reason reason)
-{
-    stream_close(s, reason);
-}
-
-void stream_pause_read(struct stream *s)
-{
-    s->paused = true;
-}
-
-void stream_resume_read(struct stream *s)
-{
-    s->paused = false;
-    more_to_read = true;
-}
-
-enum err stream_export(const struct stream *s, const char *label, uint8_t out[TLS_EXPORT_BYTES])
-{
-    (void)s, (void)label;
-    memset(out, 7, TLS_EXPORT_BYTES);
-    return ERR_OK;
-}
-
-const char *stream_tls_error(const struct stream *s)
-{
-    (void)s;
-    return NULL;
-}
-
-/* ---- the store: calls are kept, and answered when and as the fuzzer says ---- */
-
-enum call_kind {
-    CALL_ATTACH,
-    CALL_CHALLENGE,
-    CALL_SETTLE,
-    CALL_TOLD,
-    CALL_DONE,
-    CALL_ENROLMENT,
-    CALL_PORTAL,
-    CALL_STEP,
-    CALL_CREATE,
-    CALL_USER,
-    CALL_REMOVE,
-    CALL_RESEND
-};
-
-struct store_call {
-    enum call_kind kind;
-    void (*fn)(void);
-    void *arg;
-    char id[ID_SIZE];
-};
-
-static struct store_call *calls[OPEN_MAX];
-static size_t call_count;
-
-static struct store_call *keep(enum call_kind kind, const char *id, void (*fn)(void), void *arg)
-{
-    struct store_call *call = calloc(1, sizeof *call);
-    call->kind = kind;
-    call->fn = fn;
-    call->arg = arg;
-    strncpy(call->id, id, ID_LEN);
-    if (call_count == OPEN_MAX)
-        abort(); /* a connection may not start so much at once */
-    calls[call_count++] = call;
-    return call;
-}
-
-void store_cancel(struct store_call *call)
-{
-    for (size_t i = 0; call && i < call_count; i++)
-        if (calls[i] == call) {
-            calls[i] = calls[--call_count];
-            free(call);
-            return;
-        }
-}
-
-#define FN(fn) ((void (*)(void))(fn))
-
-const char *store_inbox(const struct store *store)
-{
-    (void)store;
-    return "here";
-}
-
-struct presence store_presence(const struct store *store, uint64_t connection, unsigned capabilities)
-{
-    (void)store;
-    return (struct presence){.inbox = "here", .connection = connection, .capabilities = capabilities};
-}
-
-struct store_call *store_hint(struct store *store, const char *inbox, const Record__Hint *hint,
-                              store_done_fn fn, void *arg)
-{
-    (void)store, (void)inbox, (void)hint;
-    return keep(CALL_DONE, "", FN(fn), arg);
-}
-
-struct store_call *store_enrolment_get(struct store *store, const char *id, bool wait, store_enrolment_fn fn,
-                                       void *arg)
-{
-    (void)store, (void)wait;
-    return keep(CALL_ENROLMENT, id, FN(fn), arg);
-}
-
-struct store_call *store_portal_get(struct store *store, const char *id, store_portal_fn fn, void *arg)
-{
-    (void)store;
-    return keep(CALL_PORTAL, id, FN(fn), arg);
-}
-
-struct store_call *store_enrolment_create(struct store *store, const Record__Enrolment *record,
-                                          unsigned life_ms, store_enrolment_create_fn fn, void *arg)
-{
-    (void)store, (void)record, (void)life_ms, (void)fn, (void)arg;
-    abort(); /* no phone can */
-}
-
-struct store_call *store_enrolment_use(struct store *store, const struct enrolment_use *use,
-                                       store_enrolment_step_fn fn, void *arg)
-{
-    (void)store;
-    return keep(CALL_STEP, use->id, FN(fn), arg);
-}
-
-struct store_call *store_enrolment_advance(struct store *store, const struct enrolment_advance *advance,
-                                           store_enrolment_step_fn fn, void *arg)
-{
-    (void)store;
-    return keep(CALL_STEP, advance->id, FN(fn), arg);
-}
-
-struct store_call *store_enrolment_cancel(struct store *store, const char *id, struct bytes fence,
-                                          store_told_fn fn, void *arg)
-{
-    (void)store, (void)id, (void)fence, (void)fn, (void)arg;
-    abort(); /* no phone can */
-}
-
-struct store_call *store_key_claim(struct store *store, struct bytes public_key, const char *device_id,
-                                   bool for_good, store_done_fn fn, void *arg)
-{
-    if (for_good)
-        return NULL;
-    (void)store, (void)public_key;
-    return keep(CALL_DONE, device_id, FN(fn), arg);
-}
-
-struct store_call *store_device_attach(struct store *store, const char *device_id, uint32_t generation,
-                                       struct bytes possession_key, const struct presence *presence,
-                                       store_device_attach_fn fn, void *arg)
-{
-    (void)store, (void)generation, (void)possession_key, (void)presence;
-    return keep(CALL_ATTACH, device_id, FN(fn), arg);
-}
-
-struct store_call *store_device_detach(struct store *store, const char *device_id,
-                                       const struct presence *presence, store_done_fn fn, void *arg)
-{
-    (void)store, (void)device_id, (void)presence, (void)fn, (void)arg;
-    return NULL;
-}
-
-struct store_call *store_device_remove(struct store *store, const char *device_id,
-                                       const Record__Device *verified, store_device_remove_fn fn, void *arg)
-{
-    (void)store, (void)verified;
-    return keep(CALL_REMOVE, device_id, FN(fn), arg);
-}
-
-struct store_call *store_device_rotate(struct store *store, const Record__Device *present,
-                                       const Record__Device *next, store_done_fn fn, void *arg)
-{
-    (void)store, (void)next;
-    return keep(CALL_DONE, present->id, FN(fn), arg);
-}
-
-struct store_call *store_user_unlock(struct store *store, const char *tag, const Record__Device *verified,
-                                     store_told_fn fn, void *arg)
-{
-    (void)store, (void)verified;
-    return keep(CALL_TOLD, tag, FN(fn), arg);
-}
-
-struct store_call *store_user_get(struct store *store, const char *tag, store_user_fn fn, void *arg)
-{
-    (void)store;
-    return keep(CALL_USER, tag, FN(fn), arg);
-}
-
-struct store_call *store_challenge_create(struct store *store, const struct challenge_create *create,
-                                          store_challenge_create_fn fn, void *arg)
-{
-    (void)store;
-    return keep(CALL_CREATE, create->record->id, FN(fn), arg);
-}
-
-struct store_call *store_challenge_get(struct store *store, const char *id, bool wait, store_challenge_fn fn,
-                                       void *arg)
-{
-    (void)store, (void)wait;
-    return keep(CALL_CHALLENGE, id, FN(fn), arg);
-}
-
-struct store_call *store_challenge_settle(struct store *store, const struct challenge_settle *settle,
-                                          store_challenge_settle_fn fn, void *arg)
-{
-    (void)store;
-    return keep(CALL_SETTLE, settle->id, FN(fn), arg);
-}
-
-struct store_call *store_challenge_resend(struct store *store, const char *id, struct bytes fence,
-                                          unsigned needed, store_challenge_resend_fn fn, void *arg)
-{
-    (void)store, (void)fence, (void)needed;
-    return keep(CALL_RESEND, id, FN(fn), arg);
-}
-
-struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,
-                                            unsigned progress, store_told_fn fn, void *arg)
-{
-    (void)store, (void)device_id, (void)progress;
-    if (call_count < OPEN_MAX / 2)
-        return keep(CALL_TOLD, id, FN(fn), arg);
-    fn(ERR_UNAVAILABLE, NULL, arg); /* acks are not held back; the real store refuses at its own limit */
-    return NULL;
-}
-
-bool enrolment_state_open(enum enrolment_state state)
-{
-    return state == ENROLMENT_WAITING || state == ENROLMENT_TO_CONFIRM || state == ENROLMENT_TO_APPROVE;
-}
-
-/* ---- what the store knows: one user's two phones, one challenge, one enrolment ---- */
-
-static struct p256_key *possession, *verification;
-static uint8_t possession_key[P256_PUBLIC_BYTES], verification_key[P256_PUBLIC_BYTES], token[16];
-static char device_id[ID_SIZE], other_id[ID_SIZE], challenge_id[ID_SIZE], enrolment_id[ID_SIZE];
-static Record__Device device;
-static Record__Challenge challenge;
-static Record__Enrolment enrolment;
-static Record__Enrolled enrolled;
-static uint8_t token_hash[SHA256_BYTES];
 static struct device_server *server;
 static struct domain domain;
-
-static void answer_challenge(struct store_call *call, enum err e)
-{
-    struct challenge_view view = {.record = &challenge,
-                                  .fence = bytes_of("fence"),
-                                  .state = CHALLENGE_PENDING,
-                                  .revision = 1,
-                                  .attempt = 1 + next_byte() % 4,
-                                  .now_unix_ms = 1800000000000,
-                                  .expire_unix_ms = 1800000060000};
-    Record__Settlement settlement = RECORD__SETTLEMENT__INIT;
-    settlement.state = CHALLENGE_DENIED;
-    settlement.device_id = other_id;
-    if (next_byte() & 1) {
-        view.state = CHALLENGE_DENIED;
-        view.settlement = &settlement;
-    }
-    challenge.mode = 1 + next_byte() % 3;
-    ((store_challenge_fn)call->fn)(e, e == ERR_OK ? &view : NULL, call->arg);
-}
-
-static void answer_attach(struct store_call *call, enum err e)
-{
-    char pending[3][ID_SIZE];
-    struct device_attached attached = {.device = &device, .now_unix_ms = 1800000000000, .pending = pending};
-    for (int i = 0; i < 3; i++)
-        memcpy(pending[i], challenge_id, ID_SIZE);
-    attached.pending_count = next_byte() % 4;
-    if (next_byte() & 1)
-        attached.taken = (struct presence){.inbox = "here", .connection = next_byte() % 4};
-    ((store_device_attach_fn)call->fn)(e, e == ERR_OK ? &attached : NULL, call->arg);
-}
-
-static void answer_settle(struct store_call *call, enum err e)
-{
-    struct route routes[2] = {{.presence = {.inbox = "here", .connection = 1}},
-                              {.presence = {.inbox = "there"}}};
-    static const char inboxes[1][INBOX_SIZE] = {"there"};
-    char others[1][ID_SIZE];
-    memcpy(routes[0].device_id, device_id, ID_SIZE);
-    memcpy(routes[1].device_id, other_id, ID_SIZE);
-    memcpy(others[0], challenge_id, ID_SIZE);
-    struct challenge_settled settled = {
-        .moved = next_byte() & 1,
-        .state = (enum challenge_state)(CHALLENGE_APPROVED + next_byte() % 7),
-        .routes = {.devices = routes, .device_count = 2, .inboxes = inboxes, .inbox_count = 1},
-        .locked_until_unix_ms = next_byte() & 1 ? 1800000900000 : 0,
-        .others = (const char(*)[ID_SIZE])others,
-        .other_count = 1,
-    };
-    ((store_challenge_settle_fn)call->fn)(e, e == ERR_OK ? &settled : NULL, call->arg);
-}
-
-static void answer_enrolment(struct store_call *call, enum err e)
-{
-    struct enrolment_view view = {.record = &enrolment,
-                                  .fence = bytes_of("fence"),
-                                  .state = (enum enrolment_state)(1 + next_byte() % 7),
-                                  .now_unix_ms = 1800000000000,
-                                  .expire_unix_ms = 1800000600000};
-    if (view.state != ENROLMENT_WAITING)
-        view.enrolled = &enrolled;
-    ((store_enrolment_fn)call->fn)(e, e == ERR_OK ? &view : NULL, call->arg);
-}
-
-static void answer_step(struct store_call *call, enum err e)
-{
-    static const enum enrolment_state states[] = {ENROLMENT_DONE, ENROLMENT_TO_CONFIRM, ENROLMENT_TO_APPROVE,
-                                                  ENROLMENT_VOID};
-    struct enrolment_step step = {.state = states[next_byte() % 4], .moved = next_byte() & 1};
-    ((store_enrolment_step_fn)call->fn)(e, e == ERR_OK || e == ERR_BAD_STATE ? &step : NULL, call->arg);
-}
-
-/* Answer one call, whichever the fuzzer picks. */
-static void answer_one(void)
-{
-    static const enum err errors[] = {ERR_OK,        ERR_OK,          ERR_OK,        ERR_OK,
-                                      ERR_NOT_FOUND, ERR_DENIED,      ERR_BAD_STATE, ERR_LIMIT,
-                                      ERR_EXISTS,    ERR_UNAVAILABLE, ERR_EXPIRED,   ERR_TIMEOUT};
-    if (call_count == 0)
-        return;
-    size_t which = next_byte() % call_count;
-    enum err e = errors[next_byte() % (sizeof errors / sizeof *errors)];
-    struct store_call *call = calls[which];
-    const struct routes nobody = {0};
-    calls[which] = calls[--call_count];
-    switch (call->kind) {
-    case CALL_ATTACH:
-        answer_attach(call, e);
-        break;
-    case CALL_CHALLENGE:
-        answer_challenge(call, e);
-        break;
-    case CALL_SETTLE:
-        answer_settle(call, e);
-        break;
-    case CALL_ENROLMENT:
-        answer_enrolment(call, e);
-        break;
-    case CALL_PORTAL: {
-        Record__Portal record = RECORD__PORTAL__INIT;
-        record.removed = next_byte() & 1;
-        const struct portal_view view = {.record = &record};
-        ((store_portal_fn)call->fn)(e, e == ERR_OK ? &view : NULL, call->arg);
-        break;
-    }
-    case CALL_STEP:
-        answer_step(call, e);
-        break;
-    case CALL_DONE:
-        ((store_done_fn)call->fn)(e, call->arg);
-        break;
-    case CALL_TOLD:
-        ((store_told_fn)call->fn)(e, &nobody, call->arg);
-        break;
-    case CALL_CREATE: {
-        struct challenge_created created = {.expire_unix_ms = 1800000060000};
-        ((store_challenge_create_fn)call->fn)(e, &created, call->arg);
-        break;
-    }
-    case CALL_USER: {
-        struct user_view view = {0};
-        ((store_user_fn)call->fn)(e, e == ERR_OK ? &view : NULL, call->arg);
-        break;
-    }
-    case CALL_REMOVE: {
-        struct device_removed removed = {.presence = {.inbox = "here", .connection = next_byte() % 4}};
-        ((store_device_remove_fn)call->fn)(e, e == ERR_OK ? &removed : NULL, call->arg);
-        break;
-    }
-    case CALL_RESEND: {
-        struct challenge_resent resent = {0};
-        ((store_challenge_resend_fn)call->fn)(e, &resent, call->arg);
-        break;
-    }
-    }
-    free(call);
-}
+static uint8_t next_keys[2][P256_PUBLIC_BYTES]; /* of a rotation */
 
 /* ---- the phone ---- */
 
@@ -534,39 +98,128 @@ static void say_enrol(void)
     feed_message(&message);
 }
 
-/* A refusal of the challenge, rightly signed, or an approval that is not. */
+#define JWS_SIZE 2048
+
+/* A compact JWS of those claims, signed by either key; the fuzzer may change one character of it. */
+static void sign_statement(const char *typ, const char *claims, bool by_verification, char out[JWS_SIZE])
+{
+    char header[160], kid[P256_THUMBPRINT_SIZE];
+    uint8_t signature[P256_SIGNATURE_BYTES];
+    if (p256_thumbprint(by_verification ? verification_key : possession_key, kid) != ERR_OK)
+        abort();
+    snprintf(header, sizeof header, "{\"alg\":\"ES256\",\"typ\":\"%s\",\"kid\":\"%s\"}", typ, kid);
+    base64url_encode(bytes_of(header), out);
+    strcat(out, ".");
+    base64url_encode(bytes_of(claims), out + strlen(out));
+    if (p256_sign(by_verification ? verification : possession, bytes_of(out), signature) != ERR_OK)
+        abort();
+    strcat(out, ".");
+    base64url_encode(bytes_make(signature, sizeof signature), out + strlen(out));
+    if (next_byte() == 0xff)
+        out[(size_t)(next_byte() << 8 | next_byte()) % strlen(out)] = 'A';
+}
+
+/* A decision of the challenge, in one mode or another. */
 static void say_answer(void)
 {
-    char header[160], payload[1024], kid[P256_THUMBPRINT_SIZE], text[2048], display[DISPLAY_HASH_SIZE];
-    uint8_t signature[P256_SIGNATURE_BYTES], nonce[16] = {0};
-    char nonce_text[BASE64URL_SIZE(16)];
+    static const char *const decisions[] = {"approve", "deny", "not_me"};
+    static const char *const modes[] = {"tap", "choose", "code"};
+    char claims[1024], jws[JWS_SIZE], display[DISPLAY_HASH_SIZE], nonce_text[BASE64URL_SIZE(16)];
+    static const uint8_t nonce[16];
     Nanopush__V1__AnswerMessage answer = NANOPUSH__V1__ANSWER_MESSAGE__INIT;
     Nanopush__V1__PhoneMessage message = NANOPUSH__V1__PHONE_MESSAGE__INIT;
-    static const char *const modes[] = {"tap", "tap", "choose", "code"};
-    if (p256_thumbprint(possession_key, kid) != ERR_OK ||
-        input_display_hash(bytes_of("display"), display) != ERR_OK)
+    unsigned decision = next_byte() % 3, mode = next_byte() % 3;
+    if (input_display_hash(bytes_of("display"), display) != ERR_OK)
         abort();
     base64url_encode(bytes_make(nonce, sizeof nonce), nonce_text);
-    snprintf(header, sizeof header, "{\"alg\":\"ES256\",\"typ\":\"nanopush-refusal+jwt\",\"kid\":\"%s\"}",
-             kid);
-    snprintf(payload, sizeof payload,
+    snprintf(claims, sizeof claims,
              "{\"v\":1,\"iss\":\"%s\",\"org\":\"nano\",\"sub\":\"ada\",\"aud\":\"portal\",\"jti\":\"%s\","
-             "\"nonce\":\"%s\","
-             "\"decision\":\"%s\",\"mode\":\"%s\",\"display\":\"%s\",\"gen\":1,\"iat\":1800000000,\"exp\":"
-             "1800000060}",
-             device_id, challenge_id, nonce_text, next_byte() & 1 ? "deny" : "not_me", modes[next_byte() & 3],
-             display);
-    base64url_encode(bytes_of(header), text);
-    strcat(text, ".");
-    base64url_encode(bytes_of(payload), text + strlen(text));
-    if (p256_sign(possession, bytes_of(text), signature) != ERR_OK)
-        abort();
-    strcat(text, ".");
-    base64url_encode(bytes_make(signature, sizeof signature), text + strlen(text));
+             "\"nonce\":\"%s\",\"decision\":\"%s\",\"mode\":\"%s\",%s\"display\":\"%s\",\"gen\":1,"
+             "\"iat\":1800000000,\"exp\":1800000060}",
+             device_id, challenge_id, nonce_text, decisions[decision], modes[mode],
+             decision == 0 && mode != 0 ? "\"code\":\"123\"," : "", display);
+    sign_statement(decision == 0 ? "nanopush-approval+jwt" : "nanopush-refusal+jwt", claims, next_byte() & 1,
+                   jws);
     answer.challenge_id = challenge_id;
-    answer.jws = text;
+    answer.jws = jws;
     message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ANSWER;
     message.answer = &answer;
+    feed_message(&message);
+}
+
+static void say_rotate(void)
+{
+    char claims[1024], jws[JWS_SIZE], tp1[P256_THUMBPRINT_SIZE], tp2[P256_THUMBPRINT_SIZE];
+    Nanopush__V1__Rotate rotate = NANOPUSH__V1__ROTATE__INIT;
+    Nanopush__V1__PhoneMessage message = NANOPUSH__V1__PHONE_MESSAGE__INIT;
+    if (p256_thumbprint(next_keys[0], tp1) != ERR_OK || p256_thumbprint(next_keys[1], tp2) != ERR_OK)
+        abort();
+    snprintf(
+        claims, sizeof claims,
+        "{\"v\":1,\"iss\":\"%s\",\"org\":\"nano\",\"sub\":\"ada\",\"gen\":2,\"tp1\":\"%s\",\"tp2\":\"%s\","
+        "\"iat\":%lld}",
+        device_id, tp1, tp2, (long long)(clock_unix_ms() / 1000));
+    sign_statement("nanopush-rotation+jwt", claims, next_byte() != 0xff, jws);
+    rotate.jws = jws;
+    rotate.device_id = device_id;
+    rotate.possession_key = (ProtobufCBinaryData){.data = next_keys[0], .len = P256_PUBLIC_BYTES};
+    rotate.user_verification_key = (ProtobufCBinaryData){.data = next_keys[1], .len = P256_PUBLIC_BYTES};
+    message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ROTATE;
+    message.rotate = &rotate;
+    feed_message(&message);
+}
+
+/* Unlock or Remove. */
+static void say_bound_act(bool unlocks)
+{
+    char claims[1024], jws[JWS_SIZE], cb[BASE64URL_SIZE(CHANNEL_BINDING_BYTES)];
+    uint8_t binding[CHANNEL_BINDING_BYTES];
+    Nanopush__V1__Unlock unlock = NANOPUSH__V1__UNLOCK__INIT;
+    Nanopush__V1__Remove removal = NANOPUSH__V1__REMOVE__INIT;
+    Nanopush__V1__PhoneMessage message = NANOPUSH__V1__PHONE_MESSAGE__INIT;
+    memset(binding, 7, sizeof binding);
+    base64url_encode(bytes_make(binding, sizeof binding), cb);
+    snprintf(claims, sizeof claims,
+             "{\"v\":1,\"iss\":\"%s\",\"org\":\"nano\",\"sub\":\"ada\",\"gen\":1,\"iat\":%lld,\"cb\":\"%s\"}",
+             device_id, (long long)(clock_unix_ms() / 1000), cb);
+    sign_statement(unlocks ? "nanopush-unlock+jwt" : "nanopush-remove+jwt", claims, next_byte() & 1, jws);
+    unlock.jws = removal.jws = jws;
+    unlock.device_id = removal.device_id = device_id;
+    message.message_case =
+        unlocks ? NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_UNLOCK : NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_REMOVE;
+    if (unlocks)
+        message.unlock = &unlock;
+    else
+        message.remove = &removal;
+    feed_message(&message);
+}
+
+/* Ack, Seen, Ping, or a Bye. */
+static void say_little(void)
+{
+    Nanopush__V1__Ack ack = NANOPUSH__V1__ACK__INIT;
+    Nanopush__V1__Seen seen = NANOPUSH__V1__SEEN__INIT;
+    Nanopush__V1__Ping ping = NANOPUSH__V1__PING__INIT;
+    Nanopush__V1__Bye bye = NANOPUSH__V1__BYE__INIT;
+    Nanopush__V1__PhoneMessage message = NANOPUSH__V1__PHONE_MESSAGE__INIT;
+    ack.challenge_id = seen.challenge_id = challenge_id;
+    switch (next_byte() % 8) {
+    case 0:
+        message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_BYE;
+        message.bye = &bye;
+        break;
+    case 1:
+        message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_PING;
+        message.ping = &ping;
+        break;
+    case 2:
+        message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_SEEN;
+        message.seen = &seen;
+        break;
+    default:
+        message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ACK;
+        message.ack = &ack;
+    }
     feed_message(&message);
 }
 
@@ -665,6 +318,12 @@ static void set_up_once(void)
         sha256(bytes_make(token, sizeof token), token_hash) != ERR_OK)
         abort();
     remove(path);
+    for (size_t i = 0; i < 2; i++) {
+        struct p256_key *key;
+        if (p256_key_new(&key) != ERR_OK || p256_key_public(key, next_keys[i]) != ERR_OK)
+            abort();
+        p256_key_free(key);
+    }
     log_init("fuzz", LOG_LEVEL_ERROR);
     domain.loop = loop_new();
     domain.secret = secret;
@@ -720,7 +379,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     device_server_accept(server, -1);
     stream->handlers->on_open(stream, stream->arg);
     for (int steps = 0; at < end && stream && steps < STEPS_MAX; steps++) {
-        switch (next_byte() % 12) {
+        switch (next_byte() % 16) {
         case 0:
             say_hello();
             break;
@@ -748,6 +407,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
             break;
         case 9:
             device_server_renew(server);
+            break;
+        case 10:
+            say_rotate();
+            break;
+        case 11:
+            say_bound_act(next_byte() & 1);
+            break;
+        case 12:
+            say_little();
             break;
         default:
             answer_one();
