@@ -12,7 +12,7 @@
 #include "core/config_check.h"
 #include "core/log.h"
 
-enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, NAMES };
+enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, NAMES };
 
 static bool is_any(const char *s)
 {
@@ -36,6 +36,7 @@ static const struct {
     [DIAL] = {"\"host:port\" or \"unix:/path\"", config_is_dial},
     [HOST_PORT] = {"\"host:port\"", config_is_host_port},
     [LEVEL] = {"\"error\", \"warn\", \"info\" or \"debug\"", is_level},
+    [PORTS] = {"\"device\", \"all\" or \"off\"", config_is_ports},
     [NAMES] = {"a list as [\"push.example.com\", \"192.0.2.7\"]", config_is_name},
 };
 
@@ -53,6 +54,7 @@ struct option_row {
 #define DEFAULT_DIAL        DEFAULT_TEXT
 #define DEFAULT_HOST_PORT   DEFAULT_TEXT
 #define DEFAULT_LEVEL       DEFAULT_TEXT
+#define DEFAULT_PORTS       DEFAULT_TEXT
 #define DEFAULT_NAMES       DEFAULT_TEXT
 
 static const struct option_row rows[] = {

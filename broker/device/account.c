@@ -203,6 +203,7 @@ static void on_attached(enum err e, const struct device_attached *attached, void
             (unsigned long long)session->connection, account->device_id, attached->pending_count);
         if (session->state == SESSION_GREETING) /* and not CLOSING, by a Bye right behind its Hello */
             session_set_state(session, SESSION_ATTACHED);
+        stream_park(session->stream);
         send_welcome(account, attached);
     }
     take_pending(account, attached);

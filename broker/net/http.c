@@ -83,6 +83,7 @@ static void on_open(struct stream *s, void *arg)
     else
         c->http1 = http1_accept(server->loop, s, &options->stream, &options->http, server->handlers,
                                 server->arg, on_http1_closed, c);
+    stream_park(s);
     if (!c->http1 && !c->http2)
         stream_abort(s, CLOSE_NOMEM);
     else if (server->draining)

@@ -3,13 +3,12 @@
 #include <pthread.h>
 #include <string.h>
 
-#define TYPE_MIN      20 /* change_cipher_spec */
-#define TYPE_MAX      23 /* application_data */
 #define MAJOR_VERSION 3
+#define MINOR_VERSION 3 /* what TLS 1.3 writes (RFC 8446, 5.1) */
 
 enum record_verdict record_check(struct bytes in, size_t *len)
 {
-    if (in.len > 0 && (in.p[0] < TYPE_MIN || in.p[0] > TYPE_MAX))
+    if (in.len > 0 && (in.p[0] < RECORD_CHANGE_CIPHER_SPEC || in.p[0] > RECORD_APPLICATION_DATA))
         return RECORD_NOT_TLS;
     if (in.len > 1 && in.p[1] != MAJOR_VERSION)
         return RECORD_NOT_TLS;
@@ -22,6 +21,15 @@ enum record_verdict record_check(struct bytes in, size_t *len)
         return RECORD_PARTIAL;
     *len = RECORD_HEADER_BYTES + body;
     return RECORD_WHOLE;
+}
+
+void record_header(enum record_type type, size_t body_len, uint8_t out[RECORD_HEADER_BYTES])
+{
+    out[0] = (uint8_t)type;
+    out[1] = MAJOR_VERSION;
+    out[2] = MINOR_VERSION;
+    out[3] = (uint8_t)(body_len >> 8);
+    out[4] = (uint8_t)body_len;
 }
 
 static int pipe_read(BIO *bio, char *out, size_t len, size_t *done)
@@ -47,6 +55,7 @@ static int pipe_write(BIO *bio, const char *in, size_t len, size_t *done)
         pipe->out_failed = true;
         return 0;
     }
+    pipe->on_written(bytes_make(in, len), pipe->arg);
     *done = len;
     return 1;
 }

@@ -9,8 +9,17 @@
 
 #include "base/buf.h"
 
-#define RECORD_HEADER_BYTES   5
-#define RECORD_BODY_MAX_BYTES (16384 + 256) /* RFC 8446, 5.2 */
+#define RECORD_HEADER_BYTES    5
+#define RECORD_BODY_MAX_BYTES  (16384 + 256) /* RFC 8446, 5.2 */
+#define RECORD_INNER_MAX_BYTES (16384 + 1)   /* content, its type and padding (RFC 8446, 5.4) */
+
+/** RFC 8446, 5.1 */
+enum record_type {
+    RECORD_CHANGE_CIPHER_SPEC = 20,
+    RECORD_ALERT = 21,
+    RECORD_HANDSHAKE = 22,
+    RECORD_APPLICATION_DATA = 23, /* and, on the outside, everything that is encrypted */
+};
 
 enum record_verdict {
     RECORD_PARTIAL,  /* more bytes are needed */
@@ -25,11 +34,16 @@ enum record_verdict {
  */
 enum record_verdict record_check(struct bytes in, size_t *len);
 
+/** Write the header of a record with @p body_len bytes behind it, at most RECORD_BODY_MAX_BYTES. */
+void record_header(enum record_type type, size_t body_len, uint8_t out[RECORD_HEADER_BYTES]);
+
 /** What the BIO reads from and writes to; lives in the BIO's owner. */
 struct record_pipe {
     struct bytes in; /* not yet read by OpenSSL; empty: it is told to come back */
     struct buf *out; /* what it writes is appended here */
     bool out_failed; /* memory was out in doing so */
+    void (*on_written)(struct bytes out, void *arg);
+    void *arg;
 };
 
 /** @return a BIO on @p pipe, which must outlive it; NULL when memory is out. */

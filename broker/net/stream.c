@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "crypto/tls.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/slab.h"
 #include "net/tls_channel.h"
 
 #define READ_BYTES        16384
 #define READS_PER_WAKE_UP 4
+#define ANSWERS_MAX_BYTES 16384 /* beyond write_max, for records that TLS adds */
 
 enum state {
     CONNECTING,
@@ -29,30 +32,40 @@ enum work {
     WORK_FREE = 16,
 };
 
-struct stream {
-    struct loop *loop;
-    struct io io;
+/* What only a stream at work needs: there while it waits for anything but the peer's next byte. */
+struct busy {
     struct timer deadline; /* what for depends on the state */
     struct timer stall;    /* armed while the kernel takes nothing of output */
     struct deferral turn;
-    unsigned work; /* what turn is for */
+    unsigned work;     /* what turn is for */
+    struct buf raw;    /* received and no whole record, or no room for it in input */
+    struct buf input;  /* plaintext not consumed */
+    struct buf output; /* sealed once: it is sent or lost */
+};
+
+/* What an idle stream is. */
+struct stream {
+    struct io io;
     const struct stream_limits *limits;
     const struct stream_handlers *handlers;
     void *arg;
-    struct tls_channel tls; /* without an SSL on a plain stream */
-    struct buf input;       /* plaintext not consumed */
-    struct buf output;
-    enum state state;
-    enum stream_role role;
-    enum close_reason reason;
-    int fd;
-    bool paused;    /* by the owner */
-    bool fresh;     /* plaintext came that on_read has not been called for */
-    bool peer_done; /* its FIN or close_notify came */
-    bool eof;       /* its FIN came */
-    bool blocked;   /* the kernel's send buffer is full */
-    bool above_low; /* on_drain is due when output falls to write_low */
+    struct tls_channel tls; /* empty on a plain stream */
+    struct busy *busy;      /* NULL while idle */
+    uint32_t opened_s;      /* monotonic */
+    uint8_t state;          /* enum state */
+    uint8_t reason;         /* enum close_reason */
+    bool client : 1;
+    bool paused : 1;    /* by the owner */
+    bool fresh : 1;     /* plaintext came that on_read has not been called for */
+    bool peer_done : 1; /* its FIN or close_notify came */
+    bool eof : 1;       /* its FIN came */
+    bool blocked : 1;   /* the kernel's send buffer is full */
+    bool above_low : 1; /* on_drain is due when output falls to write_low */
+    bool park : 1;      /* the owner wants it, and it is not done */
+    bool turning : 1;   /* inside on_io() or on_turn(), which settle in the end */
 };
+
+static struct slab streams; /* of this process: one thread */
 
 const struct stream_limits stream_limits_default = {
     .handshake_ms = 10 * 1000,
@@ -77,14 +90,40 @@ static bool move(struct stream *s, enum state to)
     };
     if (!(from[to] & 1u << s->state))
         return false;
-    s->state = to;
+    s->state = (uint8_t)to;
     return true;
+}
+
+static uint32_t now_s(void)
+{
+    return (uint32_t)(clock_mono_ms() / 1000);
+}
+
+static void on_deadline(void *arg);
+static void on_stall(void *arg);
+static void on_turn(void *arg);
+
+static struct busy *busy(struct stream *s)
+{
+    if (s->busy)
+        return s->busy;
+    struct busy *b = mem_new(sizeof *b);
+    timer_init(&b->deadline, s->io.loop, on_deadline, s);
+    timer_init(&b->stall, s->io.loop, on_stall, s);
+    deferral_init(&b->turn, on_turn, s);
+    return s->busy = b;
+}
+
+static size_t waiting(const struct stream *s)
+{
+    return s->busy ? buf_len(&s->busy->input) : 0;
 }
 
 static void later(struct stream *s, enum work work)
 {
-    s->work |= work;
-    loop_defer(s->loop, &s->turn);
+    struct busy *b = busy(s);
+    b->work |= work;
+    loop_defer(s->io.loop, &b->turn);
 }
 
 static bool is_closing(const struct stream *s)
@@ -96,13 +135,13 @@ static bool is_closing(const struct stream *s)
 static void end(struct stream *s, enum close_reason reason)
 {
     if (!is_closing(s))
-        s->reason = reason;
+        s->reason = (uint8_t)reason;
     if (!move(s, CLOSED))
         return;
-    timer_cancel(&s->deadline);
-    timer_cancel(&s->stall);
+    timer_cancel(&busy(s)->deadline);
+    timer_cancel(&busy(s)->stall);
     io_done(&s->io);
-    close(s->fd);
+    close(s->io.fd);
     later(s, WORK_CLOSED);
 }
 
@@ -110,10 +149,9 @@ static void begin_close(struct stream *s, enum close_reason reason)
 {
     if (!move(s, CLOSING))
         return;
-    s->reason = reason;
-    timer_start(&s->deadline, s->limits->flush_ms);
-    tls_channel_shutdown(&s->tls);
-    buf_done(&s->tls.raw);
+    s->reason = (uint8_t)reason;
+    timer_start(&busy(s)->deadline, s->limits->flush_ms);
+    tls_channel_shutdown(&s->tls, &busy(s)->output);
     later(s, WORK_SETTLE);
 }
 
@@ -125,20 +163,21 @@ static void sent_all(struct stream *s)
         end(s, s->reason);
         return;
     }
-    shutdown(s->fd, SHUT_WR);
+    shutdown(s->io.fd, SHUT_WR);
     if (move(s, LINGERING))
-        timer_start(&s->deadline, s->limits->linger_ms);
+        timer_start(&busy(s)->deadline, s->limits->linger_ms);
 }
 
 static void flush(struct stream *s)
 {
+    struct busy *b = busy(s);
     s->blocked = false;
-    while (buf_len(&s->output) > 0 && !s->blocked) {
-        struct bytes out = buf_view(&s->output);
-        ssize_t n = send(s->fd, out.p, out.len, MSG_NOSIGNAL);
+    while (buf_len(&b->output) > 0 && !s->blocked) {
+        struct bytes out = buf_view(&b->output);
+        ssize_t n = send(s->io.fd, out.p, out.len, MSG_NOSIGNAL);
         if (n > 0) {
-            buf_consume(&s->output, (size_t)n);
-            timer_cancel(&s->stall);
+            buf_consume(&b->output, (size_t)n);
+            timer_cancel(&b->stall);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             s->blocked = true;
         } else if (errno != EINTR) {
@@ -146,20 +185,20 @@ static void flush(struct stream *s)
             return;
         }
     }
-    if (s->blocked && !timer_armed(&s->stall))
-        timer_start(&s->stall, s->limits->stall_ms);
-    if (s->above_low && buf_len(&s->output) <= s->limits->write_low) {
+    if (s->blocked && !timer_armed(&b->stall))
+        timer_start(&b->stall, s->limits->stall_ms);
+    if (s->above_low && buf_len(&b->output) <= s->limits->write_low) {
         s->above_low = false;
         if (s->state == OPEN && s->handlers->on_drain)
             s->handlers->on_drain(s, s->arg);
     }
-    if (buf_len(&s->output) == 0)
+    if (buf_len(&b->output) == 0)
         sent_all(s);
 }
 
 static bool has_room(const struct stream *s)
 {
-    return !s->paused && !s->peer_done && buf_len(&s->input) < s->limits->input_max;
+    return !s->paused && !s->peer_done && waiting(s) < s->limits->input_max;
 }
 
 static bool may_read(const struct stream *s)
@@ -181,13 +220,14 @@ static void opened(struct stream *s)
 {
     if (!move(s, OPEN))
         return;
-    timer_cancel(&s->deadline);
+    timer_cancel(&busy(s)->deadline);
+    s->opened_s = now_s();
     s->handlers->on_open(s, s->arg);
 }
 
 static bool is_tls(const struct stream *s)
 {
-    return s->tls.ssl != NULL;
+    return s->tls.live || s->tls.parked;
 }
 
 static bool may_unwrap(const struct stream *s)
@@ -198,70 +238,97 @@ static bool may_unwrap(const struct stream *s)
 /* In the state OPEN the deadline is that of a record of which a part is there. */
 static void watch_record(struct stream *s, bool progress)
 {
-    if (s->state != OPEN)
+    if (s->state != OPEN || !s->busy)
         return;
-    bool partial = may_unwrap(s) && buf_len(&s->tls.raw) > 0;
+    bool partial = may_unwrap(s) && buf_len(&s->busy->raw) > 0;
     if (!partial)
-        timer_cancel(&s->deadline);
-    else if (progress || !timer_armed(&s->deadline))
-        timer_start(&s->deadline, s->limits->record_ms);
+        timer_cancel(&s->busy->deadline);
+    else if (progress || !timer_armed(&s->busy->deadline))
+        timer_start(&s->busy->deadline, s->limits->record_ms);
 }
 
 static void fail_tls(struct stream *s)
 {
-    if (s->tls.failure == CLOSE_NOT_TLS || s->tls.failure == CLOSE_NOMEM)
-        end(s, s->tls.failure); /* no alert to send */
+    enum close_reason failure = tls_channel_failure(&s->tls);
+    if (failure == CLOSE_NOT_TLS || failure == CLOSE_NOMEM)
+        end(s, failure); /* no alert to send */
     else
-        begin_close(s, s->tls.failure);
+        begin_close(s, failure);
 }
 
-static void unwrap(struct stream *s)
+static void on_tls_event(struct stream *s, enum tls_event event)
 {
-    bool progress = false;
-    while (may_unwrap(s)) {
-        enum tls_event event = tls_channel_step(&s->tls, &s->input);
-        if (event == TLS_WANTS_BYTES)
-            break;
-        progress = true;
-        if (event == TLS_OPENED)
-            opened(s);
-        else if (event == TLS_PLAINTEXT)
-            s->fresh = true;
-        else if (event == TLS_PEER_DONE)
-            s->peer_done = true;
-        else if (event == TLS_FAILED)
-            fail_tls(s);
+    if (event == TLS_OPENED)
+        opened(s);
+    else if (event == TLS_PLAINTEXT)
+        s->fresh = true;
+    else if (event == TLS_PEER_DONE)
+        s->peer_done = true;
+    else if (event == TLS_FAILED)
+        fail_tls(s);
+    if (s->state == OPEN && buf_len(&s->busy->output) > s->limits->write_max + ANSWERS_MAX_BYTES)
+        end(s, CLOSE_QUEUE_FULL); /* it has answers made that it does not read */
+}
+
+/* @return how many of @p in are done with. */
+static size_t unwrap(struct stream *s, struct bytes in)
+{
+    size_t done = 0, taken = 1;
+    while (may_unwrap(s) && taken > 0) {
+        struct bytes rest = bytes_make(in.p + done, in.len - done);
+        on_tls_event(s, tls_channel_step(&s->tls, rest, &taken, &s->busy->input, &s->busy->output));
+        done += taken;
     }
-    watch_record(s, progress);
+    return done;
+}
+
+/* What waits from earlier, and @p in behind it, which is kept as far as it is not done with. */
+static void unwrap_all(struct stream *s, struct bytes in)
+{
+    struct busy *b = busy(s);
+    size_t done = 0;
+    if (buf_len(&b->raw) == 0) {
+        done = unwrap(s, in);
+        in = bytes_make(in.p + done, in.len - done);
+    }
+    if (buf_append(&b->raw, in) != ERR_OK)
+        end(s, CLOSE_NOMEM);
+    if (done == 0) {
+        done = unwrap(s, buf_view(&b->raw));
+        buf_consume(&b->raw, done);
+    }
+    watch_record(s, done > 0);
 }
 
 /* False when there is nothing more to read in this turn. */
 static bool read_once(struct stream *s)
 {
-    uint8_t discarded[READ_BYTES], *at = discarded;
-    struct buf *into = is_closing(s) ? NULL : is_tls(s) ? &s->tls.raw : &s->input;
+    uint8_t received[READ_BYTES], *at = received;
+    struct buf *into = is_closing(s) || is_tls(s) ? NULL : &busy(s)->input;
     if (into && !(at = buf_reserve(into, READ_BYTES))) {
         end(s, CLOSE_NOMEM);
         return false;
     }
-    ssize_t n = recv(s->fd, at, READ_BYTES, 0);
+    ssize_t n = recv(s->io.fd, at, READ_BYTES, 0);
     int error = errno;
     if (into && n > 0)
         buf_commit(into, (size_t)n);
     else if (into)
         buf_consume(into, 0);
+    else if (n > 0 && !is_closing(s))
+        unwrap_all(s, bytes_make(received, (size_t)n));
     if (n == 0)
         s->eof = s->peer_done = true;
-    else if (n > 0 && into == &s->input)
+    else if (n > 0 && into)
         s->fresh = true;
     else if (n < 0 && error != EAGAIN && error != EWOULDBLOCK && error != EINTR)
         end(s, CLOSE_PEER_RESET);
-    return n > 0;
+    return n == READ_BYTES;
 }
 
 static void deliver(struct stream *s)
 {
-    if (s->state == OPEN && s->fresh && !s->paused && buf_len(&s->input) > 0) {
+    if (s->state == OPEN && s->fresh && !s->paused && waiting(s) > 0) {
         s->fresh = false;
         s->handlers->on_read(s, s->arg);
     }
@@ -278,26 +345,48 @@ static void deliver(struct stream *s)
 static void receive(struct stream *s)
 {
     for (unsigned i = 0; i < READS_PER_WAKE_UP && may_read(s) && read_once(s); i++)
-        unwrap(s);
+        ;
     deliver(s);
 }
 
-/* Whatever happened in this turn: send what it left, and poll for what is possible next. */
+static void park(struct stream *s)
+{
+    if (s->state == OPEN && s->park && tls_channel_park(&s->tls) != PARK_LATER)
+        s->park = false;
+}
+
+/* Nothing of what a stream at work needs is in use. */
+static void release_if_idle(struct stream *s)
+{
+    struct busy *b = s->busy;
+    if (!b || s->state != OPEN || s->tls.live || b->work || timer_armed(&b->deadline) ||
+        timer_armed(&b->stall) || buf_len(&b->raw) + buf_len(&b->input) + buf_len(&b->output) > 0)
+        return;
+    s->busy = NULL;
+    free(b);
+}
+
+/* Whatever happened in this turn: send what it left, and poll for what is possible next. The last thing that is done
+ * in it. */
 static void settle(struct stream *s)
 {
     if (s->state == CONNECTING || s->state == CLOSED)
         return;
-    if (!s->blocked)
+    if (is_closing(s))
+        buf_done(&busy(s)->raw);
+    if (!s->blocked && s->busy)
         flush(s);
     if (s->state != CLOSED && io_want(&s->io, may_read(s), s->blocked) != ERR_OK)
         end(s, CLOSE_NOMEM);
+    park(s);
+    release_if_idle(s);
 }
 
 static void on_connected(struct stream *s)
 {
     int error = 0;
     socklen_t len = sizeof(error);
-    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) || error)
+    if (getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) || error)
         end(s, CLOSE_CONNECT_FAILED);
     else
         opened(s);
@@ -306,6 +395,7 @@ static void on_connected(struct stream *s)
 static void on_io(unsigned events, void *arg)
 {
     struct stream *s = arg;
+    s->turning = true;
     if (s->state == CONNECTING) {
         on_connected(s);
     } else {
@@ -314,6 +404,7 @@ static void on_io(unsigned events, void *arg)
         if (events & IO_READ)
             receive(s);
     }
+    s->turning = false;
     settle(s);
 }
 
@@ -331,28 +422,34 @@ static void on_stall(void *arg)
 static void free_stream(struct stream *s)
 {
     tls_channel_done(&s->tls);
-    buf_done(&s->input);
-    buf_done(&s->output);
-    free(s);
+    if (s->busy) {
+        buf_done(&s->busy->raw);
+        buf_done(&s->busy->input);
+        buf_done(&s->busy->output);
+        free(s->busy);
+    }
+    slab_put(s);
 }
 
 static void on_turn(void *arg)
 {
     struct stream *s = arg;
-    unsigned work = s->work;
-    s->work = 0;
+    unsigned work = s->busy->work;
+    s->busy->work = 0;
     if (work & WORK_FREE) {
         free_stream(s);
     } else if (work & WORK_CLOSED) {
-        s->handlers->on_closed(s, s->reason, s->arg);
+        s->handlers->on_closed(s, (enum close_reason)s->reason, s->arg);
         later(s, WORK_FREE);
     } else {
+        s->turning = true;
         if (work & WORK_OPEN)
             opened(s);
-        if (work & WORK_REREAD && buf_len(&s->input) > 0)
+        if (work & WORK_REREAD && waiting(s) > 0)
             s->fresh = true;
-        unwrap(s);
+        unwrap_all(s, (struct bytes){0});
         deliver(s);
+        s->turning = false;
         settle(s);
     }
 }
@@ -360,14 +457,14 @@ static void on_turn(void *arg)
 /* What the stream waits for first. */
 static enum err start(struct stream *s, SSL_CTX *tls)
 {
-    timer_start(&s->deadline, s->limits->handshake_ms);
-    if (s->role == STREAM_CLIENT)
+    timer_start(&busy(s)->deadline, s->limits->handshake_ms);
+    if (s->client)
         return tls ? ERR_UNSUPPORTED : io_want(&s->io, false, true);
     if (!tls) {
         later(s, WORK_OPEN);
         return ERR_OK;
     }
-    TRY(tls_channel_init(&s->tls, tls, &s->output));
+    TRY(tls_channel_init(&s->tls, tls));
     return move(s, HANDSHAKE) ? io_want(&s->io, true, false) : ERR_BAD_STATE;
 }
 
@@ -375,20 +472,18 @@ struct stream *stream_new(struct loop *loop, int fd, SSL_CTX *tls, enum stream_r
                           const struct stream_limits *limits, const struct stream_handlers *handlers,
                           void *arg)
 {
-    struct stream *s = calloc(1, sizeof(*s));
+    if (!streams.block_bytes)
+        slab_init(&streams, sizeof(struct stream), false);
+    struct stream *s = slab_take(&streams);
     if (!s) {
         close(fd);
         return NULL;
     }
-    *s = (struct stream){
-        .loop = loop, .fd = fd, .role = role, .limits = limits, .handlers = handlers, .arg = arg};
+    *s = (struct stream){.client = role == STREAM_CLIENT, .limits = limits, .handlers = handlers, .arg = arg};
     io_init(&s->io, loop, fd, on_io, s);
-    timer_init(&s->deadline, loop, on_deadline, s);
-    timer_init(&s->stall, loop, on_stall, s);
-    deferral_init(&s->turn, on_turn, s);
     if (start(s, tls) == ERR_OK)
         return s;
-    timer_cancel(&s->deadline);
+    timer_cancel(&busy(s)->deadline);
     close(fd);
     free_stream(s);
     return NULL;
@@ -402,15 +497,16 @@ void stream_set_handlers(struct stream *s, const struct stream_handlers *handler
 
 struct bytes stream_input(const struct stream *s)
 {
-    return buf_view(&s->input);
+    return s->busy ? buf_view(&s->busy->input) : (struct bytes){0};
 }
 
 void stream_consume(struct stream *s, size_t n)
 {
-    bool was_full = buf_len(&s->input) >= s->limits->input_max;
-    buf_consume(&s->input, n);
-    if (was_full)
-        later(s, WORK_SETTLE);
+    if (!s->busy)
+        return;
+    buf_consume(&s->busy->input, n);
+    if (!s->turning)
+        later(s, WORK_SETTLE); /* there may be room again, or nothing left to do */
 }
 
 enum err stream_write(struct stream *s, struct bytes out)
@@ -421,14 +517,15 @@ enum err stream_write(struct stream *s, struct bytes out)
         return ERR_CLOSED;
     if (out.len == 0)
         return ERR_OK;
-    if (out.len > s->limits->write_max || buf_len(&s->output) > s->limits->write_max - out.len)
+    struct buf *output = &busy(s)->output;
+    if (out.len > s->limits->write_max || buf_len(output) > s->limits->write_max - out.len)
         return ERR_LIMIT;
-    enum err e = is_tls(s) ? tls_channel_write(&s->tls, out) : buf_append(&s->output, out);
+    enum err e = is_tls(s) ? tls_channel_write(&s->tls, out, output) : buf_append(output, out);
     if (e != ERR_OK) {
         end(s, e == ERR_NOMEM ? CLOSE_NOMEM : CLOSE_INTERNAL);
         return e;
     }
-    if (buf_len(&s->output) > s->limits->write_low)
+    if (buf_len(output) > s->limits->write_low)
         s->above_low = true;
     later(s, WORK_SETTLE);
     return ERR_OK;
@@ -436,7 +533,18 @@ enum err stream_write(struct stream *s, struct bytes out)
 
 size_t stream_queued(const struct stream *s)
 {
-    return buf_len(&s->output);
+    return s->busy ? buf_len(&s->busy->output) : 0;
+}
+
+void stream_park(struct stream *s)
+{
+    s->park = true;
+    later(s, WORK_SETTLE);
+}
+
+unsigned stream_age_s(const struct stream *s)
+{
+    return s->state < OPEN ? 0 : now_s() - s->opened_s;
 }
 
 void stream_close(struct stream *s, enum close_reason reason)
@@ -468,7 +576,7 @@ enum err stream_export(const struct stream *s, const char *label, uint8_t out[TL
 {
     if (!is_tls(s))
         return ERR_UNSUPPORTED;
-    return s->state == OPEN ? tls_export(s->tls.ssl, label, out) : ERR_BAD_STATE;
+    return s->state == OPEN ? tls_channel_export(&s->tls, label, out) : ERR_BAD_STATE;
 }
 
 struct bytes stream_alpn(const struct stream *s)
@@ -478,17 +586,17 @@ struct bytes stream_alpn(const struct stream *s)
 
 bool stream_resumed(const struct stream *s)
 {
-    return is_tls(s) && SSL_session_reused(s->tls.ssl);
+    return tls_channel_resumed(&s->tls);
 }
 
 const char *stream_tls_error(const struct stream *s)
 {
-    return s->tls.tls_error ? ERR_reason_error_string(s->tls.tls_error) : NULL;
+    return tls_channel_error(&s->tls);
 }
 
 enum err stream_peer(const struct stream *s, struct address *ret)
 {
-    return s->state == CLOSED ? ERR_IO : address_of_peer(s->fd, ret);
+    return s->state == CLOSED ? ERR_IO : address_of_peer(s->io.fd, ret);
 }
 
 enum err stream_peer_uid(const struct stream *s, uid_t *ret)
@@ -496,8 +604,8 @@ enum err stream_peer_uid(const struct stream *s, uid_t *ret)
     struct address local;
     struct ucred peer;
     socklen_t len = sizeof(peer);
-    if (s->state == CLOSED || address_of_socket(s->fd, &local) != ERR_OK || !address_is_unix(&local) ||
-        getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+    if (s->state == CLOSED || address_of_socket(s->io.fd, &local) != ERR_OK || !address_is_unix(&local) ||
+        getsockopt(s->io.fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
         return ERR_UNSUPPORTED;
     *ret = peer.uid;
     return ERR_OK;

@@ -1,137 +1,245 @@
 #include "net/tls_channel.h"
 
 #include <openssl/err.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "core/metrics.h"
+#include "net/record.h"
 
 #define HANDSHAKE_RECORDS_MAX 256 /* a client may cut its messages into as many */
-#define DRY_RECORDS_MAX       32  /* one after the other without plaintext: empty ones, key updates */
 
-enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls, struct buf *output)
+struct tls_live {
+    SSL *ssl;
+    struct record_pipe pipe;
+    struct park_notes *notes; /* NULL: is not to be parked */
+    unsigned dry_records;     /* since plaintext came last */
+    uint32_t writes;          /* since the write key was new */
+    int64_t updated_mono_ms;  /* when it was */
+    unsigned long tls_error;  /* OpenSSL's, 0 for none */
+    bool open;                /* the handshake is done */
+    bool failed;
+    enum close_reason failure; /* valid when failed */
+};
+
+static void free_live(struct tls_live *live)
 {
-    *c = (struct tls_channel){.pipe = {.out = output}};
-    c->ssl = SSL_new(tls);
-    BIO *bio = c->ssl ? record_bio_new(&c->pipe) : NULL;
+    SSL_free(live->ssl);
+    park_notes_free(live->notes);
+    free(live);
+    METRIC_ADD(TLS_LIVE, -1);
+}
+
+static void on_written(struct bytes out, void *arg)
+{
+    struct tls_live *live = arg;
+    park_notes_written(live->notes, out);
+}
+
+enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls)
+{
+    struct tls_live *live = calloc(1, sizeof *live);
+    if (!live)
+        return ERR_NOMEM;
+    METRIC_ADD(TLS_LIVE, 1);
+    live->pipe = (struct record_pipe){.on_written = on_written, .arg = live};
+    live->updated_mono_ms = clock_mono_ms();
+    live->ssl = SSL_new(tls);
+    BIO *bio = live->ssl ? record_bio_new(&live->pipe) : NULL;
     if (!bio) {
         ERR_clear_error();
+        free_live(live);
         return ERR_NOMEM;
     }
-    SSL_set_bio(c->ssl, bio, bio);
-    SSL_set_accept_state(c->ssl);
+    SSL_set_bio(live->ssl, bio, bio);
+    SSL_set_accept_state(live->ssl);
+    live->notes = park_notes_new(live->ssl);
+    c->live = live;
     return ERR_OK;
 }
 
 void tls_channel_done(struct tls_channel *c)
 {
-    SSL_free(c->ssl);
-    buf_done(&c->raw);
+    if (c->live)
+        free_live(c->live);
+    parked_free(c->parked);
     *c = (struct tls_channel){0};
 }
 
-static enum tls_event fail(struct tls_channel *c, enum close_reason failure)
+/* ---- in ---- */
+
+static enum tls_event fail(struct tls_live *live, enum close_reason failure)
 {
-    c->tls_error = ERR_peek_error();
+    live->tls_error = ERR_peek_error();
     ERR_clear_error();
-    c->failed = true;
-    c->failure = c->pipe.out_failed ? CLOSE_NOMEM : failure;
+    live->failed = true;
+    live->failure = live->pipe.out_failed ? CLOSE_NOMEM : failure;
     return TLS_FAILED;
 }
 
-static enum tls_event shake_hands(struct tls_channel *c)
+static enum tls_event shake_hands(struct tls_live *live)
 {
-    int result = SSL_do_handshake(c->ssl);
+    int result = SSL_do_handshake(live->ssl);
     if (result == 1) {
-        c->open = true;
-        c->dry_records = 0;
+        live->open = true;
+        live->dry_records = 0;
         return TLS_OPENED;
     }
-    return SSL_get_error(c->ssl, result) == SSL_ERROR_WANT_READ ? TLS_RECORD
-                                                                : fail(c, CLOSE_HANDSHAKE_FAILED);
+    return SSL_get_error(live->ssl, result) == SSL_ERROR_WANT_READ ? TLS_RECORD
+                                                                   : fail(live, CLOSE_HANDSHAKE_FAILED);
 }
 
 /* The record in the pipe is longer than its plaintext, so one read takes all of it. */
-static enum tls_event decrypt(struct tls_channel *c, struct buf *input)
+static enum tls_event decrypt(struct tls_live *live, struct buf *input)
 {
-    size_t room = c->pipe.in.len, n = 0;
+    size_t room = live->pipe.in.len, n = 0;
     uint8_t *at = buf_reserve(input, room);
     if (!at)
-        return fail(c, CLOSE_NOMEM);
-    int result = SSL_read_ex(c->ssl, at, room, &n);
+        return fail(live, CLOSE_NOMEM);
+    int result = SSL_read_ex(live->ssl, at, room, &n);
     if (result == 1) {
         buf_commit(input, n);
-        c->dry_records = 0;
+        live->dry_records = 0;
         return TLS_PLAINTEXT;
     }
     buf_consume(input, 0); /* gives back what was reserved in an empty one */
-    switch (SSL_get_error(c->ssl, result)) {
+    switch (SSL_get_error(live->ssl, result)) {
     case SSL_ERROR_ZERO_RETURN:
         return TLS_PEER_DONE;
     case SSL_ERROR_WANT_READ:
         return TLS_RECORD;
     default:
-        return fail(c, CLOSE_PROTOCOL);
+        return fail(live, CLOSE_PROTOCOL);
     }
 }
 
-static enum tls_event feed(struct tls_channel *c, size_t len, struct buf *input)
+static enum tls_event feed(struct tls_live *live, struct bytes record, struct buf *input, struct buf *output)
 {
-    c->pipe.in = bytes_make(buf_view(&c->raw).p, len);
+    live->pipe.in = record;
+    live->pipe.out = output;
     ERR_clear_error();
-    c->dry_records++;
-    enum tls_event event = c->open ? decrypt(c, input) : shake_hands(c);
-    c->pipe.in = (struct bytes){0};
-    buf_consume(&c->raw, len);
-    if (event == TLS_RECORD && c->dry_records > (c->open ? DRY_RECORDS_MAX : HANDSHAKE_RECORDS_MAX))
-        return fail(c, CLOSE_PROTOCOL);
+    live->dry_records++;
+    park_notes_read(live->notes, record);
+    enum tls_event event = live->open ? decrypt(live, input) : shake_hands(live);
+    live->pipe.in = (struct bytes){0};
+    if (event == TLS_RECORD && live->dry_records > (live->open ? TLS_DRY_RECORDS_MAX : HANDSHAKE_RECORDS_MAX))
+        return fail(live, CLOSE_PROTOCOL);
     return event;
 }
 
 /* OpenSSL sees the bad header all the same, since it is OpenSSL that makes the alert. */
-static enum tls_event refuse(struct tls_channel *c, struct buf *input)
+static enum tls_event refuse(struct tls_live *live, enum record_verdict verdict, struct bytes in,
+                             struct buf *input, struct buf *output)
 {
-    size_t waiting = buf_len(&c->raw);
-    enum tls_event event = feed(c, waiting < RECORD_HEADER_BYTES ? waiting : RECORD_HEADER_BYTES, input);
-    return event == TLS_FAILED ? event : fail(c, CLOSE_PROTOCOL);
+    if (verdict == RECORD_NOT_TLS && !live->open && live->dry_records == 0)
+        return fail(live, CLOSE_NOT_TLS);
+    struct bytes header = bytes_make(in.p, in.len < RECORD_HEADER_BYTES ? in.len : RECORD_HEADER_BYTES);
+    enum tls_event event = feed(live, header, input, output);
+    return event == TLS_FAILED ? event : fail(live, CLOSE_PROTOCOL);
 }
 
-enum tls_event tls_channel_step(struct tls_channel *c, struct buf *input)
+enum tls_event tls_channel_step(struct tls_channel *c, struct bytes in, size_t *taken, struct buf *input,
+                                struct buf *output)
 {
-    size_t len = 0;
-    switch (record_check(buf_view(&c->raw), &len)) {
+    enum record_verdict verdict = record_check(in, taken);
+    switch (verdict) {
     case RECORD_PARTIAL:
-        return TLS_WANTS_BYTES;
+        *taken = 0;
+        return TLS_RECORD;
     case RECORD_WHOLE:
-        return feed(c, len, input);
-    case RECORD_NOT_TLS:
-        if (!c->open && c->dry_records == 0)
-            return fail(c, CLOSE_NOT_TLS);
-        return refuse(c, input);
+        in.len = *taken;
+        return c->parked ? parked_step(c->parked, in, input, output) : feed(c->live, in, input, output);
     default:
-        return refuse(c, input);
+        *taken = in.len;
+        return c->parked ? parked_refuse(c->parked, verdict == RECORD_TOO_LONG, output)
+                         : refuse(c->live, verdict, in, input, output);
     }
 }
 
-enum err tls_channel_write(struct tls_channel *c, struct bytes out)
+/* ---- out ---- */
+
+/* Hourly, and long before the limit of the cipher; OpenSSL sends it in front of the next record. */
+static void update_key_if_due(struct tls_live *live)
+{
+    const struct parking_options *options = &parking_options_default;
+    if (++live->writes < options->records_per_key &&
+        clock_mono_ms() - live->updated_mono_ms < (int64_t)options->update_s * 1000)
+        return;
+    live->writes = 0;
+    live->updated_mono_ms = clock_mono_ms();
+    if (SSL_key_update(live->ssl, SSL_KEY_UPDATE_REQUESTED) == 1)
+        METRIC_ADD(KEY_UPDATES_SENT, 1);
+}
+
+static enum err encrypt(struct tls_live *live, struct bytes out, struct buf *output)
 {
     size_t done = 0;
     ERR_clear_error();
-    if (SSL_write_ex(c->ssl, out.p, out.len, &done) == 1)
+    live->pipe.out = output;
+    update_key_if_due(live);
+    if (SSL_write_ex(live->ssl, out.p, out.len, &done) == 1)
         return ERR_OK;
     ERR_clear_error();
-    return c->pipe.out_failed ? ERR_NOMEM : ERR_CRYPTO;
+    return live->pipe.out_failed ? ERR_NOMEM : ERR_CRYPTO;
 }
 
-void tls_channel_shutdown(struct tls_channel *c)
+enum err tls_channel_write(struct tls_channel *c, struct bytes out, struct buf *output)
 {
-    if (!c->open || c->failed)
-        return;
-    SSL_shutdown(c->ssl);
-    ERR_clear_error();
+    return c->parked ? parked_write(c->parked, out, output) : encrypt(c->live, out, output);
+}
+
+void tls_channel_shutdown(struct tls_channel *c, struct buf *output)
+{
+    if (c->parked) {
+        parked_shutdown(c->parked, output);
+    } else if (c->live && c->live->open && !c->live->failed) {
+        c->live->pipe.out = output;
+        SSL_shutdown(c->live->ssl);
+        ERR_clear_error();
+    }
+}
+
+/* ---- the handshake's results ---- */
+
+enum park_result tls_channel_park(struct tls_channel *c)
+{
+    if (!c->live || !c->live->notes)
+        return PARK_REFUSED;
+    enum park_result result = parking_take(c->live->notes, c->live->ssl, &c->parked);
+    if (result == PARK_DONE) {
+        free_live(c->live);
+        c->live = NULL;
+    }
+    return result;
+}
+
+enum err tls_channel_export(const struct tls_channel *c, const char *label, uint8_t out[TLS_EXPORT_BYTES])
+{
+    return c->live ? tls_export(c->live->ssl, label, out) : ERR_BAD_STATE;
+}
+
+bool tls_channel_resumed(const struct tls_channel *c)
+{
+    return c->live && SSL_session_reused(c->live->ssl);
 }
 
 struct bytes tls_channel_alpn(const struct tls_channel *c)
 {
     const unsigned char *name = NULL;
     unsigned len = 0;
-    if (c->ssl)
-        SSL_get0_alpn_selected(c->ssl, &name, &len);
+    if (c->live)
+        SSL_get0_alpn_selected(c->live->ssl, &name, &len);
     return bytes_make(name, len);
+}
+
+enum close_reason tls_channel_failure(const struct tls_channel *c)
+{
+    return c->parked ? parked_failure(c->parked) : c->live->failure;
+}
+
+const char *tls_channel_error(const struct tls_channel *c)
+{
+    if (c->parked)
+        return parked_alert_text(c->parked);
+    return c->live && c->live->tls_error ? ERR_reason_error_string(c->live->tls_error) : NULL;
 }

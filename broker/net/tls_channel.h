@@ -1,60 +1,66 @@
 /**
- * The TLS half of a stream, without its socket: records in, plaintext out, and back. Server side.
+ * The TLS half of a stream, without its socket: records in, plaintext out, and back. Server side. It is either live, with
+ * an SSL object, or parked (net/parking.h); who uses it need not know which.
  *
- *     raw --> one whole record --> OpenSSL --> plaintext, appended to the caller's buffer
- *     the caller's output buffer <-- OpenSSL <-- tls_channel_write()
+ *     one whole record --> tls_channel_step() --> plaintext, appended to the caller's input
+ *     the caller's output <-- tls_channel_write(), alerts, answers to key updates
  */
 #ifndef NANOPUSH_NET_TLS_CHANNEL_H
 #define NANOPUSH_NET_TLS_CHANNEL_H
 
 #include <openssl/ssl.h>
 
+#include "base/buf.h"
+#include "crypto/tls.h"
 #include "net/close_reason.h"
-#include "net/record.h"
+#include "net/parking.h"
+#include "net/tls_event.h"
 
-/** Fields are the channel's, but for raw. */
+struct tls_live;
+
+/** At most one is set; neither: no TLS. Zero-initialised is valid. */
 struct tls_channel {
-    SSL *ssl;
-    struct record_pipe pipe;
-    struct buf raw;          /* the caller appends what it received; at rest empty or a part of a record */
-    unsigned dry_records;    /* since plaintext came last */
-    bool open;               /* the handshake is done */
-    unsigned long tls_error; /* OpenSSL's, 0 for none */
-    bool failed;
-    enum close_reason failure; /* valid when failed */
+    struct tls_live *live;
+    struct parked *parked;
 };
 
-enum tls_event {
-    TLS_WANTS_BYTES, /* no whole record waits */
-    TLS_RECORD,      /* one was processed, there is nothing to tell */
-    TLS_OPENED,      /* the handshake is done */
-    TLS_PLAINTEXT,   /* some was appended */
-    TLS_PEER_DONE,   /* close_notify */
-    TLS_FAILED,      /* failure says why; where OpenSSL has made an alert, it is in the output */
-};
+/** @return ERR_OK; ERR_NOMEM. */
+MUST_CHECK enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls);
 
-/**
- * @param output  what is to be sent is appended here; must outlive the channel.
- * @return ERR_OK; ERR_NOMEM (call tls_channel_done() all the same).
- */
-MUST_CHECK enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls, struct buf *output);
-
-/** Free all; zero-initialised is allowed. */
+/** Free all. */
 void tls_channel_done(struct tls_channel *c);
 
 /**
- * Process one record of raw. Not after TLS_FAILED or TLS_PEER_DONE.
- * @param input  its plaintext is appended here.
+ * Process the record at the front of @p in. Not after TLS_FAILED or TLS_PEER_DONE.
+ * @param[out] taken  bytes of @p in that are done with; 0: a whole record does not wait there, and the event is
+ *                    TLS_RECORD.
  */
-enum tls_event tls_channel_step(struct tls_channel *c, struct buf *input);
+enum tls_event tls_channel_step(struct tls_channel *c, struct bytes in, size_t *taken, struct buf *input,
+                                struct buf *output);
 
-/** Seal @p out, not empty, into the output. Only when open. @return ERR_OK; ERR_NOMEM; ERR_CRYPTO. */
-MUST_CHECK enum err tls_channel_write(struct tls_channel *c, struct bytes out);
+/** Seal @p out, not empty, into the output. Only after TLS_OPENED. @return ERR_OK; ERR_NOMEM; ERR_CRYPTO. */
+MUST_CHECK enum err tls_channel_write(struct tls_channel *c, struct bytes out, struct buf *output);
 
-/** Append close_notify to the output, if the channel is open and has not failed. */
-void tls_channel_shutdown(struct tls_channel *c);
+/** Append close_notify to the output, if the handshake is done and the channel has not failed. */
+void tls_channel_shutdown(struct tls_channel *c, struct buf *output);
 
-/** Protocol agreed on (RFC 7301), empty if none; valid as long as the channel. */
+/** Give up the SSL object, if this is a moment for it. PARK_REFUSED for a channel that cannot be parked at all. */
+enum park_result tls_channel_park(struct tls_channel *c);
+
+/** As tls_export(). ERR_BAD_STATE when parked: what is needed of a handshake is asked for before. */
+MUST_CHECK enum err tls_channel_export(const struct tls_channel *c, const char *label,
+                                       uint8_t out[TLS_EXPORT_BYTES]);
+
+/** True if the handshake was one of resumption (RFC 8446, 2.2); false when parked. */
+bool tls_channel_resumed(const struct tls_channel *c);
+
+/** Protocol agreed on (RFC 7301); empty if none, and when parked. Valid until the channel is parked or done. */
 struct bytes tls_channel_alpn(const struct tls_channel *c);
+
+/** Why it failed; valid after TLS_FAILED. */
+enum close_reason tls_channel_failure(const struct tls_channel *c);
+
+/** The same in OpenSSL's words, for a log line; NULL for nothing. Static. */
+const char *tls_channel_error(const struct tls_channel *c);
 
 #endif

@@ -15,6 +15,9 @@
 
 struct audit;
 
+/** Records to phones are padded to a multiple of this (RFC 8446, 5.4): a push and what follows it look alike. */
+#define DEVICE_RECORD_BYTES 128
+
 /** Made by the master before it forks; the children's copies are their own. */
 struct child_setup {
     const struct config *config;

@@ -24,8 +24,6 @@
 #include "proc/worker.h"
 
 #define LISTEN_BACKLOG 4096
-#define DEVICE_RECORD_BYTES                                                                                  \
-    128                   /* records are padded to a multiple: their length tells little (RFC 8446, 5.4) */
 #define TICK_MS        50 /* while something is awaited: readiness, a restart, an end */
 #define RESTART_MIN_MS 100
 #define RESTART_MAX_MS 10000

@@ -1,6 +1,7 @@
 #include "proc/worker.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "audit/writer.h"
 #include "base/clock.h"
@@ -11,6 +12,7 @@
 #include "domain/router.h"
 #include "domain/watch.h"
 #include "net/listener.h"
+#include "net/parking.h"
 #include "portal/services.h"
 
 #define LOG_FLUSH_MS  1000
@@ -27,6 +29,7 @@ struct worker {
     char name[24];
     struct loop *loop;
     struct domain domain;
+    struct parking *parking; /* NULL: off */
     struct device_server *devices;
     struct rpc_server *portals;
     struct portal_surroundings surroundings;
@@ -138,6 +141,40 @@ static void on_portal_closed(void *arg)
         listener_release(worker->portal_listener);
 }
 
+/* ---- parking ---- */
+
+static void on_mismatch(void *arg)
+{
+    (void)arg;
+    LOG(ERROR, NET, "parking-mismatch",
+        "openssl=%s advice=\"the record counters of a connection did not prove themselves; such connections "
+        "keep "
+        "their OpenSSL object. Set parking to off and report this.\"",
+        OpenSSL_version(OPENSSL_VERSION_STRING));
+}
+
+/* Whatever fails here, connections only keep their SSL objects. */
+static enum err start_parking(struct worker *worker)
+{
+    const char *ports = worker->setup->config->parking;
+    if (strcmp(ports, "off") == 0)
+        return ERR_OK;
+    if (!parking_version_known())
+        LOG(WARN, NET, "openssl-untested",
+            "openssl=%s parking=\"tested with other versions; its self-test decides\"",
+            OpenSSL_version(OPENSSL_VERSION_STRING));
+    worker->parking = parking_new(&parking_options_default, on_mismatch, worker);
+    enum err e = worker->parking ? parking_self_test(worker->parking) : ERR_NOMEM;
+    if (e != ERR_OK) {
+        METRIC_ADD(PARKING_REFUSED_SELF_TEST, 1);
+        LOG(ERROR, NET, "parking-off", "openssl=%s why=self-test error=%s",
+            OpenSSL_version(OPENSSL_VERSION_STRING), err_name(e));
+        return ERR_OK;
+    }
+    TRY(parking_attach(worker->parking, worker->setup->device_tls, DEVICE_RECORD_BYTES));
+    return strcmp(ports, "all") == 0 ? parking_attach(worker->parking, worker->setup->portal_tls, 1) : ERR_OK;
+}
+
 /* ---- the end ---- */
 
 static void on_drain_poll(void *arg)
@@ -215,6 +252,7 @@ static enum err start(struct worker *worker)
         device.trust_anchor[i] = worker->surroundings.trust_anchor[i] = setup->trust_anchor[i];
     worker->surroundings.device_address = setup->device_address;
     worker->surroundings.server_name = config->server_names.at[0];
+    TRY(start_parking(worker));
     worker->devices = device_server_new(domain, setup->device_tls, &device, on_device_closed, worker);
     worker->portals = rpc_server_new(&rpc, portal_services, sizeof portal_services / sizeof *portal_services,
                                      domain, &worker->surroundings, on_portal_closed, worker);
@@ -255,6 +293,7 @@ static void stop(struct worker *worker)
     router_free(domain->router);
     device_server_free(worker->devices);
     rpc_server_free(worker->portals);
+    parking_free(worker->parking);
     loop_free(worker->loop);
 }
 

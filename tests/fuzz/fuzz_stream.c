@@ -6,6 +6,7 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 
+#include "net/record.h"
 #include "net/tls_channel.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len);
@@ -35,23 +36,27 @@ static void set_up(void)
     EVP_PKEY_free(key);
 }
 
+static struct buf raw, input, output; /* the channel's */
+
 /* Steps as a stream does. False once the channel is at its end. */
-static bool step_all(struct tls_channel *c, struct buf *input)
+static bool step_all(struct tls_channel *c)
 {
     for (;;) {
-        enum tls_event event = tls_channel_step(c, input);
+        size_t taken = 0;
+        enum tls_event event = tls_channel_step(c, buf_view(&raw), &taken, &input, &output);
+        buf_consume(&raw, taken);
         if (event == TLS_FAILED)
-            check(c->failed && c->failure < CLOSE_REASON_COUNT);
+            check(tls_channel_failure(c) < CLOSE_REASON_COUNT);
         if (event == TLS_FAILED || event == TLS_PEER_DONE)
             return false;
-        if (event == TLS_WANTS_BYTES) {
-            check(buf_len(&c->raw) < RECORD_HEADER_BYTES + RECORD_BODY_MAX_BYTES);
+        if (taken == 0) {
+            check(buf_len(&raw) < RECORD_HEADER_BYTES + RECORD_BODY_MAX_BYTES);
             return true;
         }
     }
 }
 
-static void shake_hands(struct tls_channel *c, struct buf *output, struct buf *input)
+static void shake_hands(struct tls_channel *c)
 {
     char part[4096];
     int n = 0;
@@ -61,38 +66,38 @@ static void shake_hands(struct tls_channel *c, struct buf *output, struct buf *i
     for (int i = 0; i < 4; i++) {
         SSL_do_handshake(client);
         while ((n = BIO_read(SSL_get_wbio(client), part, sizeof(part))) > 0)
-            check(buf_append(&c->raw, bytes_make(part, (size_t)n)) == ERR_OK);
-        check(step_all(c, input));
-        BIO_write(SSL_get_rbio(client), buf_view(output).p, (int)buf_len(output));
-        buf_done(output);
+            check(buf_append(&raw, bytes_make(part, (size_t)n)) == ERR_OK);
+        check(step_all(c));
+        BIO_write(SSL_get_rbio(client), buf_view(&output).p, (int)buf_len(&output));
+        buf_done(&output);
     }
-    check(c->open);
     SSL_free(client);
     ERR_clear_error();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 {
-    struct tls_channel c;
-    struct buf input = {0}, output = {0};
+    struct tls_channel c = {0};
     if (!server_ctx)
         set_up();
     if (len < 1)
         return 0;
-    check(tls_channel_init(&c, server_ctx, &output) == ERR_OK);
+    check(tls_channel_init(&c, server_ctx) == ERR_OK);
     if (p[0] & 1)
-        shake_hands(&c, &output, &input);
+        shake_hands(&c);
     size_t piece = p[0] / 2 ? p[0] / 2 : len;
     bool going = true;
     for (size_t at = 1; at < len && going; at += piece) {
         size_t n = len - at < piece ? len - at : piece;
-        check(buf_append(&c.raw, bytes_make(p + at, n)) == ERR_OK);
-        going = step_all(&c, &input);
+        check(buf_append(&raw, bytes_make(p + at, n)) == ERR_OK);
+        going = step_all(&c);
     }
     check(buf_len(&input) == 0); /* nobody can forge a record */
-    tls_channel_shutdown(&c);
+    tls_channel_shutdown(&c, &output);
     check(ERR_peek_error() == 0);
     tls_channel_done(&c);
+    buf_done(&raw);
+    buf_done(&input);
     buf_done(&output);
     return 0;
 }
