@@ -95,7 +95,7 @@ clean:
 
 # ---- rules ----
 .PHONY: unit fuzz-targets
-unit: $(UNIT) $(BENCH) $(FUZZ:=.o) # the fuzz targets are compiled with the tests, so that they do not rot
+unit: $(UNIT) $(BENCH) $(BUILD)/tests/transcode $(FUZZ:=.o) # the fuzz targets are compiled with the tests, so that they do not rot
 fuzz-targets: $(FUZZ)
 
 $(BUILD)/libbroker.a: $(BROKER_OBJ) $(PROTO_OBJ)
@@ -121,6 +121,8 @@ $(BUILD)/device-example: $(BUILD)/clients/device/example.o $(BUILD)/libnanopush-
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcli.a $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka -lcurl $(LDLIBS_BROKER)
+$(BUILD)/tests/transcode: $(BUILD)/tests/integration/transcode.o $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 # The limits are tested on a clock of the test's own: the same scripts, with another time.lua in front.
 $(BUILD)/gen/store/scripts_virtual.c: $(SCRIPT_GEN) tests/unit/virtual_time.lua
 	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua tests/unit/virtual_time.lua > $@.tmp
@@ -139,7 +141,7 @@ $(BUILD)/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -DVECTOR_DIR='"proto/vectors"' -MMD -MP -c -o $@ $<
 $(BROKER_SRC:%.c=$(BUILD)/%.o) $(BUILD)/broker/proc/main.o: | $(GENERATED)
 $(DEVICE_SRC:%.c=$(BUILD)/%.o) $(CLI_SRC:%.c=$(BUILD)/%.o) $(BUILD)/clients/cli/main.o $(BUILD)/clients/device/example.o: | $(GENERATED)
-$(UNIT:=.o) $(FUZZ:=.o) $(SWARM_SRC:%.c=$(BUILD)/%.o): | $(GENERATED)
+$(UNIT:=.o) $(FUZZ:=.o) $(SWARM_SRC:%.c=$(BUILD)/%.o) $(BUILD)/tests/integration/transcode.o: | $(GENERATED)
 .SECONDARY: $(UNIT:=.o) $(FUZZ:=.o)
 
 $(BUILD)/gen/%.pb-c.h: $(BUILD)/gen/%.pb-c.c ;
