@@ -133,9 +133,12 @@ static void create_enrolment(struct rpc_call *call, const ProtobufCMessage *mess
         rpc_fail(call, RPC_INVALID_ARGUMENT, "life: must be 60s to 600s");
         return;
     }
-    if (request->confirmation < 0 || request->confirmation > NANOPUSH__V1__CONFIRMATION__CONFIRMATION_CODE ||
-        request->platform < 0 || request->platform > NANOPUSH__V1__PLATFORM__PLATFORM_OTHER) {
-        rpc_fail(call, RPC_INVALID_ARGUMENT, "confirmation or platform: not one that is known");
+    if (request->confirmation < 0 || request->confirmation > NANOPUSH__V1__CONFIRMATION__CONFIRMATION_CODE) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "confirmation: not one that is known");
+        return;
+    }
+    if (request->platform < 0 || request->platform > NANOPUSH__V1__PLATFORM__PLATFORM_OTHER) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "platform: not one that is known");
         return;
     }
     char by[RPC_ACTOR_SIZE];
