@@ -186,7 +186,7 @@ static void lose_replies(void)
         struct sockaddr_un peer = {0};
         socklen_t len = sizeof peer;
         if (fd != redis.raw->fd && getpeername(fd, (struct sockaddr *)&peer, &len) == 0 &&
-            strcmp(peer.sun_path, redis.socket) == 0)
+            strcmp(peer.sun_path, "redis.sock") == 0) /* as the server bound it */
             shutdown(fd, SHUT_RDWR);
     }
     turn(20); /* the store has seen it, and sends again */
@@ -202,6 +202,8 @@ static void lock_is_told_though_the_reply_was_lost(void **state)
     challenge_new(&a, &person, id, LIFE_MS);
     record.portal = "another";
     assert_int_equal(challenge_create_plain(&a, &record), ERR_OK);
+    assert_int_equal(challenge_settle(&a, id, CHALLENGE_EXPIRED, NULL),
+                     ERR_BAD_STATE); /* the script is known now */
     got_meanwhile = lose_replies;
     assert_int_equal(challenge_settle(&a, id, CHALLENGE_REPORTED, &person), ERR_OK);
     assert_true(got.moved); /* by this call, though it was sent twice */
