@@ -20,6 +20,7 @@ static void send_enrolled(struct session *session, const char *enrolment_id,
     enrolled.device_id = done->device->id;
     enrolled.generation = done->device->generation;
     enrolled.code = (char *)done->code;
+    enrolled.number = (char *)done->number;
     enrolled.waiting = done->state != ENROLMENT_DONE;
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ENROLLED;
     message.enrolled = &enrolled;

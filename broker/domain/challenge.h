@@ -26,12 +26,15 @@ struct challenge_request {
     const char *browser_session; /* "" for none */
     struct bytes idempotency;    /* the portal's key; empty for none */
     struct bytes asked;          /* what has to be the same where the key is: the request in its own form */
+    unsigned code_digits;        /* of the number in mode CODE; 0: as many as ever */
     const char *enrolment;       /* the enrolment that it asks about; NULL for none */
+    const char *id;              /* valid, of the user, never used for another; NULL: the broker makes one */
 };
 
 /** What came of it; views are valid during the callback. */
 struct challenge_accepted {
     const char *id;
+    enum challenge_state state; /* PENDING, or what became of it where the idempotency key stood for it */
     int64_t expire_unix_ms;
     struct bytes nonce;
     const char *number; /* what the portal shows; "" in mode TAP */

@@ -27,12 +27,14 @@ static void on_create_failed(void *arg)
     create_finish(op, op->error, NULL);
 }
 
-static void answer_accepted(struct challenge_op *op, const Record__Challenge *record, int64_t expire_unix_ms)
+static void answer_accepted(struct challenge_op *op, const Record__Challenge *record,
+                            enum challenge_state state, int64_t expire_unix_ms)
 {
     char number[NUMBER_SIZE];
-    enum err e = number_to_show(op->domain->secret, record->id, (int)record->mode, number);
+    enum err e = number_to_show(op->domain->secret, record, number);
     const struct challenge_accepted accepted = {
         .id = record->id,
+        .state = state,
         .expire_unix_ms = expire_unix_ms,
         .nonce = bytes_make(record->nonce.data, record->nonce.len),
         .number = number,
@@ -50,7 +52,9 @@ static bool is_of_this_request(const struct challenge_op *op, const Record__Chal
            strcmp(known->portal, asked->portal) == 0 &&
            strcmp(known->organisation, asked->organisation) == 0 && strcmp(known->user, asked->user) == 0 &&
            known->mode == asked->mode && known->user_verification == asked->user_verification &&
-           known->life_ms == asked->life_ms && strcmp(known->enrolment, asked->enrolment) == 0;
+           /* what asks about an enrolment lives as long as that has left */
+           (known->life_ms == asked->life_ms || asked->enrolment[0]) &&
+           strcmp(known->enrolment, asked->enrolment) == 0 && known->code_digits == asked->code_digits;
 }
 
 /* The idempotency key stands for a challenge that was accepted before: say what was said then. */
@@ -63,7 +67,7 @@ static void on_replayed(enum err e, const struct challenge_view *view, void *arg
         e = ERR_BAD_SIGNATURE;
     }
     if (e == ERR_OK)
-        answer_accepted(op, view->record, view->expire_unix_ms);
+        answer_accepted(op, view->record, view->state, view->expire_unix_ms);
     else
         create_finish(op, e, NULL);
 }
@@ -157,7 +161,7 @@ static void on_created(enum err e, const struct challenge_created *created, void
     for (size_t i = 0; i < created->routes.device_count; i++)
         push_to(domain, op->record, 1, created->now_unix_ms, created->expire_unix_ms,
                 &created->routes.devices[i]);
-    answer_accepted(op, op->record, created->expire_unix_ms);
+    answer_accepted(op, op->record, CHALLENGE_PENDING, created->expire_unix_ms);
 }
 
 static void create_send(struct challenge_op *op)
@@ -170,7 +174,8 @@ static void create_send(struct challenge_op *op)
         .asked = op->asked,
         .supersede = op->supersede[0] ? op->supersede : NULL,
         .needed = capability_of(op->record->mode),
-        .shows_code = op->record->mode == NANOPUSH__V1__MODE__MODE_CODE,
+        .shows_code = op->record->mode == NANOPUSH__V1__MODE__MODE_CODE &&
+                      !op->record->enrolment[0], /* phones are asked about one after the other */
     };
     store_challenge_create(op->domain->store, &create, on_created, op);
 }
@@ -212,6 +217,8 @@ static enum err create_prepare(struct challenge_op *op, const struct challenge_r
     TRY(secret_user_tag(op->domain->secret, bytes_of(request->organisation), bytes_of(request->user), tag));
     TRY(random_bytes(bits, sizeof bits));
     id_make(bits, tag, op->id);
+    if (request->id)
+        memcpy(op->id, request->id, ID_SIZE);
     if (nonce.len == 0) {
         TRY(random_bytes(own_nonce, sizeof own_nonce));
         nonce = bytes_make(own_nonce, sizeof own_nonce);
@@ -230,6 +237,7 @@ static enum err create_prepare(struct challenge_op *op, const struct challenge_r
     record.mode = (uint32_t)request->mode;
     record.user_verification = (uint32_t)request->user_verification;
     record.life_ms = request->life_ms;
+    record.code_digits = request->code_digits;
     record.enrolment = (char *)(request->enrolment ? request->enrolment : "");
     op->record = (Record__Challenge *)store_record_copy(&record.base);
     op->pending_of = mem_copy_string(request->enrolment ? "#enrolment" : request->portal);

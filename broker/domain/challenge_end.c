@@ -65,6 +65,12 @@ static void on_answer_failed(void *arg)
     answer_finish(op, op->error);
 }
 
+/* Whether it asks an old phone about a new one. */
+static bool is_question(const Record__Challenge *record)
+{
+    return id_valid(bytes_of(record->enrolment));
+}
+
 /* The phone that answered is told last: until then it repeats its answer, and with it whatever was not done. */
 static void on_enrolment_decided(enum err e, void *arg)
 {
@@ -86,8 +92,8 @@ static void on_answer_settled(enum err e, const struct challenge_settled *settle
     memcpy(op->by, settled->device_id, ID_SIZE);
     tell_outcome(op->domain, op->record, settled, op->device->id);
     bool decides = settled->state == CHALLENGE_APPROVED || settled->state == CHALLENGE_DENIED ||
-                   settled->state == CHALLENGE_REPORTED;
-    if (id_valid(bytes_of(op->record->enrolment)) && decides)
+                   settled->state == CHALLENGE_REPORTED || settled->state == CHALLENGE_FAILED;
+    if (is_question(op->record) && decides)
         enrolment_decide(op->domain, op->record->enrolment, settled->state == CHALLENGE_APPROVED,
                          op->device->id, on_enrolment_decided, op);
     else
@@ -100,7 +106,7 @@ static enum err judge(struct challenge_op *op, const struct challenge_view *view
     char number[NUMBER_SIZE];
     if (strcmp(view->record->user, op->device->user) != 0)
         return ERR_NOT_FOUND;
-    TRY(number_to_show(op->domain->secret, op->id, (int)view->record->mode, number));
+    TRY(number_to_show(op->domain->secret, view->record, number));
     return answer_judge(&op->answer, op->device, view, number, wanted);
 }
 
@@ -126,6 +132,7 @@ static void on_answer_challenge(enum err e, const struct challenge_view *view, v
         .state = wanted,
         .device = op->device,
         .settlement = &settlement,
+        .enrolment = is_question(op->record) ? op->record->enrolment : NULL,
     };
     store_challenge_settle(op->domain->store, &settle, on_answer_settled, op);
 }

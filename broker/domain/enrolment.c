@@ -76,6 +76,7 @@ void enrolment_seen(struct domain *domain, const struct enrolment_view *view)
         return;
     enrolment_emit(domain, EVENT_ENROLMENT_EXPIRED, view->record, NULL, NULL);
     router_changed(domain->router, &view->told, view->record->id);
+    enrolment_withdraw(domain, view->record->id);
 }
 
 /* ---- create ---- */
@@ -151,8 +152,10 @@ static void on_cancelled(enum err e, const struct routes *told, void *arg)
     if (e == ERR_OK && enrolment_state_open(op->state))
         enrolment_emit(op->domain, EVENT_ENROLMENT_CANCELLED, op->record, NULL,
                        event_by_portal(op->record->portal, op->by));
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
         router_changed(op->domain->router, told, op->id);
+        enrolment_withdraw(op->domain, op->id);
+    }
     if (!op->silent)
         op->fn.done(e, op->arg);
     enrolment_op_free(op);

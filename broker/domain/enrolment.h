@@ -57,6 +57,7 @@ struct enrolment_done {
     const char *organisation_name;
     enum enrolment_state state; /* DONE, or what it still waits for: TO_CONFIRM, TO_APPROVE */
     const char *code;           /* what the phone shows while TO_CONFIRM; else "" */
+    const char *number;         /* what it shows while TO_APPROVE, to be typed into an old phone; else "" */
 };
 
 typedef void (*enrolment_use_fn)(enum err e, const struct enrolment_done *done, void *arg);
@@ -80,9 +81,15 @@ typedef void (*enrolment_done_fn)(enum err e, void *arg);
 struct enrolment_op *enrolment_confirm(struct domain *domain, const struct enrolment_view *view,
                                        const char *code, enrolment_done_fn fn, void *arg);
 
-/** An old phone, @p device_id, has answered whether the new one may be added. @p fn as for enrolment_confirm(), or ERR_NOT_FOUND. */
+/**
+ * An old phone, @p device_id, has answered whether the new one may be added; NULL: it cannot be asked any more.
+ * @p fn as for enrolment_confirm(), or ERR_NOT_FOUND.
+ */
 struct enrolment_op *enrolment_decide(struct domain *domain, const char *id, bool approved,
                                       const char *device_id, enrolment_done_fn fn, void *arg);
+
+/** It came to nothing: the old phones need not answer any more. Told to them; without a question nothing happens. */
+void enrolment_withdraw(struct domain *domain, const char *enrolment_id);
 
 /** The portal takes back the enrolment that @p view shows. A final one stays as it is: ERR_OK. */
 struct enrolment_op *enrolment_cancel(struct domain *domain, const struct enrolment_view *view,

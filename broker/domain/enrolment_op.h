@@ -6,6 +6,7 @@
 
 #include "domain/enrolment.h"
 #include "domain/event.h"
+#include "domain/number.h"
 
 struct enrolment_op {
     struct domain *domain;
@@ -45,6 +46,13 @@ void enrolment_op_fail_later(struct enrolment_op *op, enum err e, loop_fn fn);
 
 /** Keep what a read showed, for the step that follows. @return ERR_OK; ERR_NOMEM. */
 MUST_CHECK enum err enrolment_op_keep(struct enrolment_op *op, const struct enrolment_view *view);
+
+/** The number of @p enrolment_id's question, for the new phone to show. @return ERR_OK; as number_to_show(); ERR_NOMEM. */
+MUST_CHECK enum err enrolment_number(const struct secret *secret, const char *enrolment_id,
+                                     char out[NUMBER_SIZE]);
+
+/** Ask the old phones about the new one, @p device; once an enrolment, however often it is called. */
+void enrolment_ask(const struct enrolment_op *op, const Record__Device *device);
 
 /**
  * Tell what a step led to: who waits, the phones that are there, and, where it is TO_APPROVE, ask those.

@@ -1,71 +1,20 @@
-/* What follows when a phone has scanned: its code, an old phone's approval, and who is told. */
+/* What follows when a phone has used its token: its code, an old phone's approval, and who is told. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/log.h"
 #include "core/metrics.h"
-#include "domain/challenge.h"
 #include "domain/enrolment_op.h"
 #include "domain/notice.h"
 #include "domain/router.h"
 #include "nanopush/v1/device.pb-c.h"
-#include "wire/message.h"
-
-/* ---- asking the old phones ---- */
-
-static void on_asked(enum err e, const struct challenge_accepted *accepted, void *arg)
-{
-    (void)accepted;
-    (void)arg;
-    if (e != ERR_OK) /* the new phone repeats its Enrol, and with it this */
-        LOG(INFO, DOMAIN, "new-phone-not-asked", "error=%s", err_name(e));
-}
-
-/* An ordinary challenge whose display says that approving adds a phone. One an enrolment, by its idempotency key. */
-static void ask_old_phones(struct enrolment_op *op, const Record__Device *device)
-{
-    const Record__Enrolment *record = op->record;
-    static const char *const platforms[] = {"not said", "iPhone", "Android", "other"};
-    Nanopush__V1__DisplayField name = NANOPUSH__V1__DISPLAY_FIELD__INIT;
-    Nanopush__V1__DisplayField platform = NANOPUSH__V1__DISPLAY_FIELD__INIT, *fields[] = {&name, &platform};
-    Nanopush__V1__Display display = NANOPUSH__V1__DISPLAY__INIT;
-    struct buf shown = {0};
-    int64_t life_ms = op->left_ms < CHALLENGE_LIFE_MAX_MS ? op->left_ms : CHALLENGE_LIFE_MAX_MS;
-    name.label = "New phone, as it calls itself";
-    name.value = device->name[0] ? device->name : "without a name";
-    display.organisation = record->organisation_name;
-    display.portal = record->portal_name[0] ? record->portal_name : record->portal;
-    display.user = record->user;
-    display.occasion = NANOPUSH__V1__OCCASION__OCCASION_NEW_PHONE;
-    display.fields = fields;
-    platform.label = "Its kind";
-    platform.value = (char *)platforms[device->platform < 4 ? device->platform : 0];
-    display.n_fields = 2;
-    if (life_ms > 0 && message_pack(&display.base, &shown) == ERR_OK) {
-        const struct challenge_request request = {
-            .organisation = record->organisation,
-            .portal = record->portal,
-            .user = record->user,
-            .display = buf_view(&shown),
-            .other_display = buf_view(&shown),
-            .mode = NANOPUSH__V1__MODE__MODE_TAP,
-            .user_verification = NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_REQUIRED,
-            .life_ms = (unsigned)life_ms,
-            .browser_session = "",
-            .idempotency = bytes_of(op->id),
-            .asked = bytes_of(op->id),
-            .enrolment = op->id,
-        };
-        challenge_create(op->domain, &request, on_asked, NULL);
-    }
-    buf_done(&shown);
-}
 
 void enrolment_tell_step(struct enrolment_op *op, const struct enrolment_step *step,
                          const Record__Device *device)
 {
     router_changed(op->domain->router, &step->told, op->id);
     if (step->state == ENROLMENT_TO_APPROVE)
-        ask_old_phones(op, device);
+        enrolment_ask(op, device);
     if (step->state != ENROLMENT_DONE || !step->moved)
         return;
     METRIC_ADD(ENROLMENTS_DONE, 1);
@@ -168,7 +117,10 @@ struct enrolment_op *enrolment_decide(struct domain *domain, const char *id, boo
     struct enrolment_op *op = enrolment_op_new(domain, arg);
     op->fn.done = fn;
     op->good = approved;
-    event_by_phone(device_id, op->by);
+    if (device_id)
+        event_by_phone(device_id, op->by);
+    else
+        snprintf(op->by, sizeof op->by, "broker");
     store_enrolment_get(domain->store, id, false, on_decide_read, op);
     return op;
 }

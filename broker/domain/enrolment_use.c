@@ -81,9 +81,11 @@ static enum err prepare(struct enrolment_op *op, const struct enrolment_presente
 
 static void finish(struct enrolment_op *op, enum err e)
 {
-    char code[CODE_MAX_DIGITS + 1] = "";
+    char code[CODE_MAX_DIGITS + 1] = "", number[NUMBER_SIZE] = "";
     if (e == ERR_OK && op->state == ENROLMENT_TO_CONFIRM)
         e = secret_challenge_code(op->domain->secret, bytes_of(op->id), ENROLMENT_CODE_DIGITS, code);
+    if (e == ERR_OK && op->state == ENROLMENT_TO_APPROVE)
+        e = enrolment_number(op->domain->secret, op->id, number);
     if (e == ERR_OK)
         LOG(INFO, DOMAIN, "enrolment-used", "enrolment=%s device=%s waiting=%d", op->id,
             op->enrolled->device->id, op->state != ENROLMENT_DONE);
@@ -91,7 +93,7 @@ static void finish(struct enrolment_op *op, enum err e)
         LOG(INFO, DOMAIN, "enrolment-refused", "enrolment=%s error=%s", op->id[0] ? op->id : "none",
             err_name(e));
     if (!op->silent) {
-        struct enrolment_done done = {.state = op->state, .code = code};
+        struct enrolment_done done = {.state = op->state, .code = code, .number = number};
         if (e == ERR_OK) {
             done.device = op->enrolled->device;
             done.organisation_name = op->record->organisation_name;
@@ -114,6 +116,8 @@ static void on_used(enum err e, const struct enrolment_step *step, void *arg)
         op->state = step->state;
         enrolment_tell_step(op, step, op->enrolled->device);
     }
+    if (e == ERR_BAD_STATE || e == ERR_EXPIRED)
+        enrolment_withdraw(op->domain, op->id);
     if (e == ERR_BAD_STATE) {
         router_changed(op->domain->router, &step->told, op->id);
         if (step->moved)

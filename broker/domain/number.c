@@ -33,17 +33,18 @@ enum err number_options(const struct secret *secret, const char *challenge_id,
     return ERR_OK;
 }
 
-enum err number_to_show(const struct secret *secret, const char *challenge_id, int mode,
+enum err number_to_show(const struct secret *secret, const Record__Challenge *challenge,
                         char out[NUMBER_SIZE])
 {
     char options[NUMBER_OPTIONS][NUMBER_SIZE], place[NUMBER_SIZE];
     out[0] = '\0';
-    if (mode == NANOPUSH__V1__MODE__MODE_CODE)
-        return derive(secret, challenge_id, "code", NUMBER_CODE_DIGITS, out);
-    if (mode != NANOPUSH__V1__MODE__MODE_CHOOSE)
+    if (challenge->mode == NANOPUSH__V1__MODE__MODE_CODE)
+        return derive(secret, challenge->id, "code",
+                      challenge->code_digits ? challenge->code_digits : NUMBER_CODE_DIGITS, out);
+    if (challenge->mode != NANOPUSH__V1__MODE__MODE_CHOOSE)
         return ERR_OK;
-    TRY(number_options(secret, challenge_id, options));
-    TRY(derive(secret, challenge_id, "place", CODE_MAX_DIGITS, place));
+    TRY(number_options(secret, challenge->id, options));
+    TRY(derive(secret, challenge->id, "place", CODE_MAX_DIGITS, place));
     memcpy(out, options[atoi(place) % NUMBER_OPTIONS], NUMBER_SIZE);
     return ERR_OK;
 }

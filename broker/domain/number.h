@@ -6,18 +6,20 @@
 #define NANOPUSH_DOMAIN_NUMBER_H
 
 #include "crypto/secret.h"
+#include "store/store.h"
 
 #define NUMBER_SIZE          (CODE_MAX_DIGITS + 1)
 #define NUMBER_CODE_DIGITS   3
+#define NUMBER_LONG_DIGITS   6 /* where guessing it once is worth more */
 #define NUMBER_CHOOSE_DIGITS 2
 #define NUMBER_OPTIONS       3
 
 /**
- * What the portal shows: CODE a number of NUMBER_CODE_DIGITS, CHOOSE one of the options, TAP "".
- * @param mode  number of nanopush.v1.Mode.
+ * What is shown beside the challenge: CODE a number of its code_digits, or NUMBER_CODE_DIGITS where it names none, CHOOSE
+ * one of the options, TAP "".
  * @return ERR_OK; as secret_challenge_code().
  */
-MUST_CHECK enum err number_to_show(const struct secret *secret, const char *challenge_id, int mode,
+MUST_CHECK enum err number_to_show(const struct secret *secret, const Record__Challenge *challenge,
                                    char out[NUMBER_SIZE]);
 
 /** What CHOOSE offers on every phone and attempt: different numbers, the right one in a place that says nothing. */

@@ -141,6 +141,11 @@ static void create_enrolment(struct rpc_call *call, const ProtobufCMessage *mess
         rpc_fail(call, RPC_INVALID_ARGUMENT, "platform: not one that is known");
         return;
     }
+    if (request->override_approval && !rpc_has_scope(call, NANOPUSH__V1__SCOPE__SCOPE_ADMIN)) {
+        rpc_fail(call, RPC_PERMISSION_DENIED,
+                 "overrideApproval: wants a credential with scope admin; without it an old phone is asked");
+        return;
+    }
     char by[RPC_ACTOR_SIZE];
     const struct enrolment_request asked = {
         .by = rpc_actor(call, by),
@@ -152,7 +157,7 @@ static void create_enrolment(struct rpc_call *call, const ProtobufCMessage *mess
         .portal = portal->id,
         .user = request->user,
         .life_ms = (unsigned)life_ms,
-        .may_add = rpc_has_scope(call, NANOPUSH__V1__SCOPE__SCOPE_ADMIN),
+        .may_add = request->override_approval,
     };
     struct creation *creation = mem_new(sizeof *creation);
     creation->call = call;

@@ -75,7 +75,7 @@ enum err snapshot_challenge(const struct secret *secret, const struct challenge_
     add_devices(view, ret);
     c->attempt = view->attempt;
     c->number = ret->number;
-    return number_to_show(secret, record->id, (int)record->mode, ret->number);
+    return number_to_show(secret, record, ret->number);
 }
 
 void snapshot_challenge_done(struct challenge_snapshot *snapshot)

@@ -232,6 +232,8 @@ struct store_call *store_challenge_settle(struct store *store, const struct chal
     call_key(call, key_user(tag, "devices"));
     call_key(call, key_user(tag, "presence"));
     call_key(call, key_user(tag, "limits"));
+    if (settle->enrolment)
+        call_key(call, key_enrolment(settle->enrolment));
     call_arg(call, bytes_of(settle->id));
     call_arg(call, settle->fence);
     call_arg(call, bytes_of(challenge_state_name(settle->state)));

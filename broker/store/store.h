@@ -397,6 +397,7 @@ struct challenge_settle {
     enum challenge_state state;
     const Record__Device *device;         /* that the answer was verified with; NULL where no answer */
     const Record__Settlement *settlement; /* likewise */
+    const char *enrolment; /* of an answer: CANCELLED it is unless this waits for one; NULL for none */
 };
 
 struct challenge_settled {

@@ -104,14 +104,15 @@ static void forget(const struct enrolment *enrolment)
 
 static void print_state(Nanopush__V1__EnrolmentState state)
 {
-    static const char *const lines[] = {"",
-                                        "waiting for the phone",
-                                        "scanned; the code that the phone shows must be confirmed",
-                                        "enrolled",
-                                        "expired",
-                                        "void: scanned by two phones, or the wrong code was confirmed",
-                                        "cancelled",
-                                        "scanned; an old phone of the user is asked to approve it"};
+    static const char *const lines[] = {
+        "",
+        "waiting for the phone",
+        "scanned; the code that the phone shows must be confirmed",
+        "enrolled",
+        "expired",
+        "void: scanned by two phones, the wrong code, or not approved on an old phone",
+        "cancelled",
+        "scanned; an old phone of the user is asked for the number that the new one shows"};
     bool known = (size_t)state < sizeof lines / sizeof *lines;
     puts(known ? lines[state] : "a state that is not known here");
     fflush(stdout);
@@ -288,6 +289,7 @@ static enum exit_status create_enrolment(struct session *session, struct create 
                                ? NANOPUSH__V1__CONFIRMATION__CONFIRMATION_CODE
                                : NANOPUSH__V1__CONFIRMATION__CONFIRMATION_NONE;
     request.platform = create->platform;
+    request.override_approval = args_given(create->args, OPTION_OVERRIDE);
     return session_call(session, CALL_CREATE, &request.base,
                         &nanopush__v1__create_enrolment_response__descriptor, "cannot start the enrolment",
                         on_created, create);

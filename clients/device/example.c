@@ -47,8 +47,9 @@ static void on_enrolled(struct np_connection *c, const struct np_enrolled *enrol
     struct phone *phone = arg;
     struct np_endpoint at;
     if (enrolled->waiting) {
-        printf("%s%s\n", *enrolled->code ? "type this code into the portal: " : "your old phone is asked",
-               enrolled->code);
+        printf("%s%s%s\n",
+               *enrolled->code ? "type into the portal: " : "type into your old phone: ", enrolled->code,
+               enrolled->number);
         return;
     }
     np_enrolment_uri_endpoint(&phone->uri, &at);

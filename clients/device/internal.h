@@ -252,8 +252,8 @@ struct np_connection {
     bool enrolling;
     struct np_enrolment_uri enrolment; /* without its token and secret; valid while enrolling */
     struct np_buf enrol;               /* its Enrol, a frame; has the token */
-    bool enrol_waits;                  /* the app was told so, and of this code: */
-    char enrol_code[NP_CODE_DIGITS_MAX + 1];
+    bool enrol_waits;                  /* the app was told so, of this code and this number: */
+    char enrol_code[NP_CODE_DIGITS_MAX + 1], enrol_number[NP_CODE_DIGITS_MAX + 1];
     int64_t enrol_mono_ms; /* when to send it again, while it waits */
     struct np_frame frame;
     struct np_buf out;

@@ -216,6 +216,8 @@ struct np_enrolled {
     const char *device_id; /* while waiting it may be empty */
     uint32_t generation;
     const char *code; /* while waiting: the person types it into the portal; empty where none is asked */
+    const char
+        *number; /* while an old phone is asked: the person types it in there; else empty. Show it large */
 };
 
 /* Accounts -------------------------------------------------------------------------------------------- */
@@ -321,7 +323,8 @@ enum np_user_verification {
 enum np_occasion {
     NP_OCCASION_UNSPECIFIED = 0,
     NP_OCCASION_SIGN_IN = 1,
-    NP_OCCASION_NEW_PHONE = 2, /* approving adds another phone to the account: say so */
+    NP_OCCASION_NEW_PHONE = 2, /* approving adds another phone to the account: say so, and that the number to
+                                  type in stands on the new phone */
 };
 
 /** Values as in common.proto, message ChallengeState. */
@@ -458,8 +461,8 @@ struct np_callbacks {
     void (*on_welcome)(struct np_connection *c, const struct np_welcome *welcome, void *arg);
     /**
      * The phone is enrolled: np_account_new(), and np_connection_hello(). With @p enrolled->waiting it is not
-     * yet, so show its code, or say that an old phone is asked; that comes once on a connection, again only
-     * with another code.
+     * yet, so show its code, or, for the old phone that is asked, its number; that comes once on a connection,
+     * again only with another code or number.
      */
     void (*on_enrolled)(struct np_connection *c, const struct np_enrolled *enrolled, void *arg);
     /** Once for each push: again, with alert false, when the broker repeats it after a lost connection. */

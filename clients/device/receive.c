@@ -104,7 +104,7 @@ static bool enrolled_fits(const struct np_connection *c, const Nanopush__V1__Enr
     bool has_device = np_text_fits(in->device_id, NP_ID_SIZE) || (in->waiting && !*in->device_id);
     return has_device && strcmp(in->organisation, c->enrolment.organisation) == 0 &&
            strcmp(in->user, c->enrolment.user) == 0 && np_text_clean(in->organisation_name) &&
-           (!*in->code || np_code_fits(in->code));
+           (!*in->code || np_code_fits(in->code)) && (!*in->number || np_code_fits(in->number));
 }
 
 static void on_enrolled(struct np_connection *c, const Nanopush__V1__Enrolled *in)
@@ -119,11 +119,13 @@ static void on_enrolled(struct np_connection *c, const Nanopush__V1__Enrolled *i
     }
     if (!in->waiting) {
         np_enrol_done(c);
-    } else if (c->enrol_waits && strcmp(c->enrol_code, in->code) == 0) {
+    } else if (c->enrol_waits && strcmp(c->enrol_code, in->code) == 0 &&
+               strcmp(c->enrol_number, in->number) == 0) {
         return; /* the app knows */
     } else {
         c->enrol_waits = true;
         memcpy(c->enrol_code, in->code, strlen(in->code) + 1);
+        memcpy(c->enrol_number, in->number, strlen(in->number) + 1);
     }
     struct np_enrolled enrolled = {
         .waiting = in->waiting,
@@ -133,6 +135,7 @@ static void on_enrolled(struct np_connection *c, const Nanopush__V1__Enrolled *i
         .device_id = in->device_id,
         .generation = in->generation,
         .code = in->code,
+        .number = in->number,
     };
     if (c->callbacks.on_enrolled)
         c->callbacks.on_enrolled(c, &enrolled, c->arg);

@@ -231,6 +231,7 @@ static void json_enrolled(const char *event, const struct np_enrolled *enrolled)
     json_text(&b, "device_id", enrolled->device_id);
     json_number(&b, "generation", enrolled->generation);
     json_text(&b, "code", enrolled->code);
+    json_text(&b, "number", enrolled->number);
     json_end(&b);
 }
 
@@ -240,6 +241,9 @@ void soft_phone_print_waiting(const struct soft_phone_options *o, const struct n
         json_enrolled("waiting", enrolled);
     else if (*enrolled->code)
         printf("Type this code into the portal: %s\n", enrolled->code);
+    else if (*enrolled->number)
+        printf("Your old phone is asked whether this one may be added. Type this number into it: %s\n",
+               enrolled->number);
     else
         printf("Your old phone is asked whether this one may be added.\n");
     fflush(stdout);

@@ -92,9 +92,9 @@ export const endText = (state) => ENDS[state] ?? "Your phone could not be asked.
 
 export const enrolmentText = (state) => ({
   [EnrolmentState.WAITING]: "Waiting for your phone.",
-  [EnrolmentState.TO_APPROVE]: "Now approve the new phone on your old one.",
+  [EnrolmentState.TO_APPROVE]: "Now type the number that the new phone shows into your old one.",
   [EnrolmentState.EXPIRED]: "The code was not scanned in time.",
-  [EnrolmentState.VOID]: "Somebody else scanned the code too, so it was made void. Keep it to yourself.",
+  [EnrolmentState.VOID]: "It is void: somebody else scanned the code too, or your old phone did not approve. Keep the code to yourself.",
   [EnrolmentState.CANCELLED]: "It was not approved.",
 })[state] ?? "Your phone is being added.";
 

@@ -249,12 +249,13 @@ describe("enrolling", () => {
     broker.onStop(() => second.hangUp());
     const events = await visitor.watch("/enrol/progress");
     const enrolling = await second.open();
-    assert.equal((await second.enrolOn(enrolling)).waiting, true);
+    const { waiting, number: typed } = await second.enrolOn(enrolling);
+    assert.equal(waiting, true);
     const question = await phone.nextPush(connection);
     assert.equal(question.shown.occasion, Occasion.NEW_PHONE);
-    await phone.decide(connection, question, "approve");
+    await phone.decide(connection, question, "approve", { code: typed });
     await second.untilEnrolled(enrolling);
-    assert.ok((await events.end()).some(({ text }) => /approve the new phone/i.test(text)));
+    assert.ok((await events.end()).some(({ text }) => /number that the new phone shows/i.test(text)));
     const { path: where, text } = await visitor.post("/enrol/finish");
     assert.equal(where, "/");
     assert.match(text, /Ada&#39;s &lt;old&gt; phone/);

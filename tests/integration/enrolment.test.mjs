@@ -7,7 +7,7 @@ import { ChallengeState, Mode, Occasion, Platform } from "../../build/gen-js/nan
 import { Notice_Kind } from "../../build/gen-js/nanopush/v1/device_pb.js";
 import { Confirmation, EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
 import { Broker, pause } from "./harness.mjs";
-import { makeKeys, Phone } from "./phone.mjs";
+import { CAN_CODE, makeKeys, Phone } from "./phone.mjs";
 import { Portal, refuses, unique } from "./portal.mjs";
 
 const DEVICES_MAX = 3;
@@ -28,6 +28,7 @@ before(async () => {
 });
 after(() => broker.stop());
 
+const overrides = async () => (await broker.metrics())['nanopush_events_total{event="enrolment_override"}'];
 const devicesOf = async (user) => (await portal.users.getUser({ user })).user.devices;
 
 /** An enrolment that waits: its phone, which has scanned, on its connection. */
@@ -167,18 +168,21 @@ describe("the platform that the person said", () => {
 });
 
 describe("a further phone", () => {
-  /** Somebody with a phone that is connected and is asked about a further one, which has scanned. */
+  /** Somebody with a phone that is connected and is asked about a further one, which has scanned; code: its number. */
   async function toApprove(request = {}) {
-    const old = await portal.connected();
+    const old = await portal.connected({ capabilities: CAN_CODE });
     const further = await scanned({ user: old.user, ...request }, { name: "Ada's tablet" });
     const push = await old.phone.nextPush(old.connection);
-    return { old, further, push };
+    return { old, further, push, code: further.enrolled.number };
   }
 
   test("is approved on the old one: asked as what it is, then enrolled, and it signs in", async () => {
-    const { old, further, push } = await toApprove();
+    const { old, further, push, code } = await toApprove();
     assert.equal(further.enrolled.waiting, true);
     assert.equal(further.enrolled.code, "");
+    assert.match(code, /^\d{6}$/);
+    assert.equal(push.mode, Mode.CODE);
+    assert.equal((await further.phone.enrolOn(further.connection)).number, code, "asked again, the same");
     assert.equal(push.shown.occasion, Occasion.NEW_PHONE);
     assert.equal(push.shown.user, old.user);
     assert.equal(push.shown.portal, `Portal ${portal.id}`);
@@ -189,7 +193,7 @@ describe("a further phone", () => {
     assert.equal((await further.phone.enrolOn(further.connection)).waiting, true);
     await assert.rejects(further.phone.connect(), { code: "DENIED" });
 
-    assert.equal((await old.phone.decide(old.connection, push, "approve")).state, ChallengeState.APPROVED);
+    assert.equal((await old.phone.decide(old.connection, push, "approve", { code })).state, ChallengeState.APPROVED);
     const last = (await following.end()).at(-1);
     assert.equal(last.state, EnrolmentState.DONE);
     const pins = portal.pin(last, further.secret);
@@ -205,17 +209,17 @@ describe("a further phone", () => {
   });
 
   test("by the possession key it is not approved", async () => {
-    const { old, further, push } = await toApprove();
-    const { code } = await old.phone.refusedAnswer(old.connection, push, "approve", { key: old.phone.possession });
+    const { old, further, push, code: number } = await toApprove();
+    const { code } = await old.phone.refusedAnswer(old.connection, push, "approve", { code: number, key: old.phone.possession });
     assert.equal(code, "INVALID");
     assert.equal(await portal.enrolmentState(further.id), EnrolmentState.TO_APPROVE);
   });
 
   test("its own keys approve nothing", async () => {
-    const { old, further, push } = await toApprove();
-    const { code } = await old.phone.refusedAnswer(old.connection, push, "approve", { key: further.phone.verification });
+    const { old, further, push, code: number } = await toApprove();
+    const { code } = await old.phone.refusedAnswer(old.connection, push, "approve", { code: number, key: further.phone.verification });
     assert.equal(code, "INVALID");
-    further.connection.send("answer", { challengeId: push.challengeId, jws: further.phone.answer(push, "approve") });
+    further.connection.send("answer", { challengeId: push.challengeId, jws: further.phone.answer(push, "approve", { code: number }) });
     assert.equal((await further.connection.nextError()).code, "NOT_FOUND");
     assert.equal(await portal.enrolmentState(further.id), EnrolmentState.TO_APPROVE);
   });
@@ -234,43 +238,87 @@ describe("a further phone", () => {
     });
 
   test("with a code as well: first the code, then the old one", async () => {
-    const old = await portal.connected();
+    const old = await portal.connected({ capabilities: CAN_CODE });
     const further = await scanned({ user: old.user, confirmation: Confirmation.CODE });
     assert.match(further.enrolled.code, /^\d{6}$/);
+    assert.equal(further.enrolled.number, "", "nothing to type into the old one yet");
     await old.connection.ping();
     assert.equal(old.connection.messages.length, 0, "not asked before the code is right");
     const { enrolment } = await portal.enrolments.confirmEnrolment({ id: further.id, code: further.enrolled.code });
     assert.equal(enrolment.state, EnrolmentState.TO_APPROVE);
     const push = await old.phone.nextPush(old.connection);
-    await old.phone.decide(old.connection, push, "approve");
+    const { number: code } = await further.phone.enrolOn(further.connection);
+    await old.phone.decide(old.connection, push, "approve", { code });
     await further.phone.untilEnrolled(further.connection);
     await further.phone.connect();
   });
 
-  test("a second scanner while the old one is asked: void, and its approval enrols nobody", async () => {
-    const { old, further, push } = await toApprove();
+  test("a second scanner while the old one is asked: void, it is told so, and its approval enrols nobody", async () => {
+    const { old, further, push, code } = await toApprove();
     const second = Phone.of(further.phone.uri);
     broker.onStop(() => second.hangUp());
     await assert.rejects(second.enrolOn(await second.open()), { code: "USED" });
-    await old.phone.decide(old.connection, push, "approve");
+    assert.equal((await old.connection.next("resolved")).state, ChallengeState.CANCELLED);
+    assert.equal((await old.phone.decide(old.connection, push, "approve", { code })).state, ChallengeState.CANCELLED);
     assert.equal(await portal.enrolmentState(further.id), EnrolmentState.VOID);
     assert.equal((await devicesOf(old.user)).length, 1);
   });
 
+  test("cancelled by the portal: the old one is told, and its approval lifts no delay", async () => {
+    const { old, further, push, code } = await toApprove();
+    const denied = await portal.ask(old.user);
+    const other = await old.phone.pushOf(old.connection, denied.id);
+    await old.phone.decide(old.connection, other, "deny");
+    await portal.enrolments.cancelEnrolment({ id: further.id });
+    assert.equal((await old.connection.next("resolved")).state, ChallengeState.CANCELLED);
+    assert.equal((await old.phone.decide(old.connection, push, "approve", { code })).state, ChallengeState.CANCELLED);
+    assert.equal((await devicesOf(old.user)).length, 1);
+    await refuses(portal.ask(old.user), "resource_exhausted", /again in/);
+  });
+
+  test("a wrong number on the old one: void; a person who approves what they do not hold lets nobody in", async () => {
+    const { old, further, push, code } = await toApprove();
+    const following = portal.followEnrolment(further.id);
+    const { state } = await old.phone.decide(old.connection, push, "approve", { code: otherCode(code) });
+    assert.equal(state, ChallengeState.FAILED);
+    assert.equal((await following.end()).at(-1).state, EnrolmentState.VOID);
+    await assert.rejects(further.phone.enrolOn(further.connection), { code: "USED" });
+    assert.equal((await devicesOf(old.user)).length, 1);
+    await portal.signIn(old);
+  });
+
+  test("an old one that cannot be asked for a number is not asked at all", async () => {
+    const old = await portal.connected();
+    const further = await scanned({ user: old.user });
+    assert.equal(further.enrolled.waiting, true);
+    await old.connection.ping();
+    assert.equal(old.connection.messages.length, 0);
+    assert.equal(await portal.enrolmentState(further.id), EnrolmentState.TO_APPROVE);
+  });
+
+  test("the question falls with push: a lock ends it, and the new phone learns that nothing comes of it", async () => {
+    const { old, further } = await toApprove();
+    const reported = await portal.ask(old.user);
+    await old.phone.decide(old.connection, await old.phone.pushOf(old.connection, reported.id), "not_me");
+    assert.equal((await old.connection.next("resolved")).state, ChallengeState.CANCELLED);
+    await assert.rejects(further.phone.untilEnrolled(further.connection), { code: "USED" });
+    assert.equal(await portal.enrolmentState(further.id), EnrolmentState.VOID);
+  });
+
   test("an old phone that was away is asked when it comes", async () => {
-    const { user, phone } = await portal.enrol();
+    const { user, phone } = await portal.enrol(undefined, { capabilities: CAN_CODE });
     const further = await scanned({ user });
     const connection = await phone.connect();
     const push = await phone.nextPush(connection);
     assert.equal(push.shown.occasion, Occasion.NEW_PHONE);
-    await phone.decide(connection, push, "approve");
+    await phone.decide(connection, push, "approve", { code: further.enrolled.number });
     await further.phone.untilEnrolled(further.connection);
   });
 
   test("a sign-in that waits and a phone that waits do not take each other's place", async () => {
-    const { old, further, push } = await toApprove();
+    const { old, further, push, code } = await toApprove();
     await portal.signIn(old);
-    await old.phone.decide(old.connection, push, "approve");
+    await old.phone.decide(old.connection, push, "approve", { code });
     await further.phone.untilEnrolled(further.connection);
   });
 
@@ -285,24 +333,37 @@ describe("a further phone", () => {
   });
 
   test("two at once are asked about one after the other", async () => {
-    const { old, further, push } = await toApprove();
+    const { old, further, push, code } = await toApprove();
     const third = await scanned({ user: old.user }, { name: "Ada's third" });
     await old.connection.ping();
     assert.deepEqual(old.connection.messages.filter((message) => message.case === "challenge"), []);
-    await old.phone.decide(old.connection, push, "approve");
+    await old.phone.decide(old.connection, push, "approve", { code });
     await further.phone.untilEnrolled(further.connection);
 
     const enrolled = third.phone.untilEnrolled(third.connection);
     const next = await old.phone.nextPush(old.connection);
     assert.ok(next.shown.fields.some(({ value }) => value === "Ada's third"));
-    await old.phone.decide(old.connection, next, "approve");
+    await old.phone.decide(old.connection, next, "approve", { code: third.enrolled.number });
     await enrolled;
     assert.equal((await devicesOf(old.user)).length, 3);
   });
 
-  test("scope admin needs no approval, and the old ones are told", async () => {
+  test("scope admin alone does not do without: it is asked for, by a portal that may", async () => {
+    const old = await portal.connected({ capabilities: CAN_CODE });
+    const { enrolled, phone, connection } = await scanned({ user: old.user, overrideApproval: false }, {}, admin);
+    assert.equal(enrolled.waiting, true);
+    const push = await old.phone.nextPush(old.connection);
+    await old.phone.decide(old.connection, push, "approve", { code: enrolled.number });
+    await phone.untilEnrolled(connection);
+    const request = { user: old.user, overrideApproval: true };
+    await refuses(portal.enrolments.createEnrolment(request), "permission_denied", /admin/);
+  });
+
+  test("a portal with scope admin does without, which is an event, and the old ones are told", async () => {
     const old = await portal.connected();
+    const before = await overrides();
     await admin.enrol(old.user, { name: "Ada's new phone" });
+    assert.equal(await overrides(), before + 1);
     const { phoneName } = await old.phone.nextNotice(old.connection, Notice_Kind.PHONE_ADDED);
     assert.equal(phoneName, "Ada's new phone");
     await old.connection.ping();

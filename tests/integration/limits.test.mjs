@@ -92,7 +92,7 @@ describe("one \"it's not me\"", () => {
     await phone.nextPush(connection);
     const enrolls = await Portal.create(broker, { organisation: portal.organisation, scopes: ["SCOPE_ENROL"] });
     const intruder = await enrolls.begin({ user });
-    await intruder.phone.enrolOn(await intruder.phone.open());
+    const { number: code } = await intruder.phone.enrolOn(await intruder.phone.open());
     const newPhone = await phone.nextPush(connection);
     assert.equal(newPhone.shown.occasion, Occasion.NEW_PHONE);
 
@@ -104,7 +104,7 @@ describe("one \"it's not me\"", () => {
     }
     for (const [each, on] of [[phone, connection], [second, secondConnection]])
       isAbout(Number((await each.nextNotice(on, Notice_Kind.LOCKED)).untilUnixMs) - Date.now(), LOCK_MS);
-    assert.equal((await phone.decide(connection, newPhone, "approve")).state, ChallengeState.CANCELLED);
+    assert.equal((await phone.decide(connection, newPhone, "approve", { code })).state, ChallengeState.CANCELLED);
     assert.equal(await enrolls.enrolmentState(intruder.id), EnrolmentState.TO_APPROVE, "and no phone has come in");
     await refuses(portal.challenges.resendChallenge({ id: elsewhere.id }), "not_found");
     await refuses(sibling.challenges.resendChallenge({ id: elsewhere.id }), "failed_precondition");
@@ -192,7 +192,8 @@ describe("one \"it's not me\"", () => {
     const enrolled = further.untilEnrolled(waiting);
     const push = await target.phone.nextPush(target.connection);
     assert.equal(push.shown.occasion, Occasion.NEW_PHONE);
-    await target.phone.decide(target.connection, push, "approve");
+    const { number: code } = await further.enrolOn(await further.open());
+    await target.phone.decide(target.connection, push, "approve", { code });
     await enrolled;
     await portal.signIn(target);
   });

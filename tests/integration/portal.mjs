@@ -39,11 +39,11 @@ export class Portal {
     const { credential } = await broker.admin("AdminService/CreatePortal", {
       portal: { id, organisation: org, name: `Portal ${id}`, modes, scopes },
     });
-    return new Portal(broker, { id, organisation: org, credential, ...how });
+    return new Portal(broker, { id, organisation: org, credential, overrides: scopes.includes("SCOPE_ADMIN"), ...how });
   }
 
-  constructor(broker, { id, organisation, credential, binary = false, useGet = false }) {
-    Object.assign(this, { broker, id, organisation, credential });
+  constructor(broker, { id, organisation, credential, overrides = false, binary = false, useGet = false }) {
+    Object.assign(this, { broker, id, organisation, credential, overrides });
     this.agent = new https.Agent({ keepAlive: true, ca: broker.ca });
     broker.onStop(() => this.agent.destroy());
     const transport = createConnectTransport({
@@ -123,9 +123,10 @@ export class Portal {
     return { user, phone, pins: this.pin(enrolment, secret) };
   }
 
-  /** Begin an enrolment: its id, with the phone that is to scan it. */
+  /** Begin an enrolment: its id, with the phone that is to scan it. One who may does without an old phone's approval. */
   async begin(request = {}, { secret = randomBytes(16), ...how } = {}) {
-    const { id, uri } = await this.enrolments.createEnrolment({ user: unique("user"), ...request });
+    const asked = { user: unique("user"), overrideApproval: this.overrides, ...request };
+    const { id, uri } = await this.enrolments.createEnrolment(asked);
     const phone = Phone.of(`${uri}#s=${secret.toString("base64url")}`, how);
     this.broker.onStop(() => phone.hangUp());
     return { id, phone, secret, user: phone.user };

@@ -72,7 +72,7 @@ static inline void on_enrolled(struct np_connection *c, const struct np_enrolled
 {
     struct world *w = arg;
     (void)c;
-    snprintf(w->code, sizeof w->code, "%s", enrolled->code);
+    snprintf(w->code, sizeof w->code, "%s%s", enrolled->code, enrolled->number);
     if (enrolled->waiting) {
         w->waiting++;
         return;
@@ -305,8 +305,8 @@ static inline void expect_sent_bytes(struct world *w, const json_t *vector, size
     assert_memory_equal(w->c->out.p + w->c->out.len - len, message, len);
 }
 
-static inline void deliver_enrolled(struct world *w, const char *enrolment_id, const char *user, bool waiting,
-                                    const char *code)
+static inline void deliver_enrolled_as(struct world *w, const char *enrolment_id, const char *user,
+                                       bool waiting, const char *code, const char *number)
 {
     Nanopush__V1__Enrolled enrolled = NANOPUSH__V1__ENROLLED__INIT;
     enrolled.enrolment_id = (char *)(uintptr_t)enrolment_id;
@@ -315,10 +315,17 @@ static inline void deliver_enrolled(struct world *w, const char *enrolment_id, c
     enrolled.device_id = (char[]){DEVICE};
     enrolled.waiting = waiting;
     enrolled.code = (char *)(uintptr_t)code;
+    enrolled.number = (char *)(uintptr_t)number;
     Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_ENROLLED;
     message.enrolled = &enrolled;
     deliver(w, &message);
+}
+
+static inline void deliver_enrolled(struct world *w, const char *enrolment_id, const char *user, bool waiting,
+                                    const char *code)
+{
+    deliver_enrolled_as(w, enrolment_id, user, waiting, code, "");
 }
 
 static inline int set_up(void **state)

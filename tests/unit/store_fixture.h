@@ -575,6 +575,8 @@ static inline void challenge_new(struct worker *w, struct person *person, char i
     assert_int_equal(challenge_create_plain(w, &record), ERR_OK);
 }
 
+static const char *settle_enrolment; /* what the answers are about; NULL: nothing */
+
 /** Settle what stands in Redis, by an answer of the person's phone where @p person is not NULL. */
 static inline enum err challenge_settle(struct worker *w, const char *id, enum challenge_state state,
                                         struct person *person)
@@ -591,6 +593,7 @@ static inline enum err challenge_settle(struct worker *w, const char *id, enum c
         settlement.jws = "header.payload.signature";
         settle.device = &device;
         settle.settlement = &settlement;
+        settle.enrolment = settle_enrolment;
     }
     return got_wait(store_challenge_settle(w->store, &settle, on_settled, NULL));
 }

@@ -360,6 +360,10 @@ static void enrolment_that_waits_is_told_once_for_each_code(void **state)
     assert_string_equal(w.code, "123456");
     deliver_enrolled(&w, "e1", "ada", true, ""); /* confirmed; now an old phone is asked */
     assert_int_equal(w.waiting, 2);
+    deliver_enrolled_as(&w, "e1", "ada", true, "", "654321");
+    deliver_enrolled_as(&w, "e1", "ada", true, "", "654321");
+    assert_int_equal(w.waiting, 3);
+    assert_string_equal(w.code, "654321");
     assert_int_equal(w.enrolled, 0);
     assert_int_equal(np_connection_enrol(w.c, &uri, "x", NP_PLATFORM_IOS, &possession, &verification),
                      NP_BAD_STATE);

@@ -311,6 +311,28 @@ static void whatever_comes_too_late_is_expired(void **state)
         assert_move(&person, CHALLENGE_PENDING, to, true);
 }
 
+/* An old phone's word about a new one counts only while the new one waits for it. */
+static void answer_about_an_enrolment_counts_while_that_waits(void **state)
+{
+    static const char *const states[] = {"to-approve", "cancelled", "void", "done", "to-confirm", ""};
+    (void)state;
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        for (int over = 0; over < 2; over++) {
+            struct person person = person_with_phone();
+            char id[ID_SIZE], enrolment[ID_SIZE];
+            fill_id(person.tag, enrolment);
+            challenge_new(&a, &person, id, LIFE_MS);
+            if (states[i][0])
+                redis_do("HSET %s state %s expires %s", key_enrolment(enrolment).text, states[i],
+                         over ? "1" : "9999999999999");
+            settle_enrolment = enrolment;
+            assert_int_equal(challenge_settle(&a, id, CHALLENGE_APPROVED, &person), ERR_OK);
+            settle_enrolment = NULL;
+            assert_int_equal(got.state, i == 0 && !over ? CHALLENGE_APPROVED : CHALLENGE_CANCELLED);
+            assert_state(id, got.state);
+        }
+}
+
 static void settled_is_final_and_told(void **state)
 {
     (void)state;
@@ -550,6 +572,7 @@ int main(void)
         TEST(who_waits_is_told),
         TEST(scripts_moves_are_those_of_the_table),
         TEST(whatever_comes_too_late_is_expired),
+        TEST(answer_about_an_enrolment_counts_while_that_waits),
         TEST(settled_is_final_and_told),
         TEST(expiry_before_its_time_is_refused),
         TEST(settling_what_is_not_there),

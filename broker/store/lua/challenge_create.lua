@@ -18,7 +18,7 @@ if asked ~= '' then
     local known_id, known_asked = string.match(known, '^(%S+) (.*)$')
     if known_asked ~= asked then
       return {'conflict'}
-    elseif known_id ~= id then
+    elseif known_id ~= id or redis.call('HGET', challenge, 'record') ~= record then
       return {'replay', known_id}
     end
   end

@@ -39,8 +39,15 @@ local over = now >= tonumber(c[3])
 if wanted == 'expired' and not over then
   return {'early'}
 end
+local withdrawn = false
+if KEYS[6] and device_id ~= '' then
+  local e = redis.call('HMGET', KEYS[6], 'state', 'expires')
+  withdrawn = e[1] ~= 'to-approve' or now >= tonumber(e[2])
+end
 if over then
   wanted, settlement = 'expired', '' -- too late for whatever else was wanted
+elseif withdrawn then
+  wanted, settlement = 'cancelled', '' -- the phone that it asked about has nothing to wait for any more
 elseif wanted == 'approved' and limits_number(limits, 'locked_at') >= tonumber(c[6]) then
   wanted, settlement = 'cancelled', '' -- push was locked since: what was pending then is over
 end
