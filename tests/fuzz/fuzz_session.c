@@ -57,6 +57,8 @@ static void say_hello(void)
         p256_sign(possession, buf_view(&input), signature) != ERR_OK)
         abort();
     buf_done(&input);
+    if (next_byte() == 0xff)
+        signature[0] ^= 1;
     hello.organisation = "nano";
     hello.device_id = device_id;
     hello.possession_key = (ProtobufCBinaryData){.data = possession_key, .len = sizeof possession_key};
@@ -416,6 +418,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
             break;
         case 12:
             say_little();
+            break;
+        case 13:
+            device_server_drain(server, 1);
             break;
         default:
             answer_one();
