@@ -294,7 +294,7 @@ export async function movePins(pins, { id, rotations, generation, possessionKey,
 }
 
 /** "localhost" without asking a resolver, which may say ::1. */
-function loopback(_, options, done) {
+export function loopback(_, options, done) {
   if (options.all) done(null, [{ address: "127.0.0.1", family: 4 }]);
   else done(null, "127.0.0.1", 4);
 }
