@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "domain/event.h"
+#include "domain/number.h"
 #include "nanopush/v1/admin.pb-c.h"
 
 #define LIST_MAX          8 /* modes, scopes of one portal */
@@ -68,6 +69,8 @@ static void fill(struct portal_row *row, const Record__Portal *record, int64_t n
         row->modes[message->n_modes++] = (Nanopush__V1__Mode)record->modes[i];
     for (size_t i = 0; i < record->n_scopes && i < LIST_MAX; i++)
         row->scopes[message->n_scopes++] = (Nanopush__V1__Scope)record->scopes[i];
+    if (record->code_digits)
+        message->preset = NANOPUSH__V1__PRESET__PRESET_NIST;
     add_secret(row, &record->secret_hash, record->secret_unix_ms, 0);
     if (record->previous_until_unix_ms > now_unix_ms)
         add_secret(row, &record->previous_secret_hash, record->previous_unix_ms,
@@ -133,11 +136,27 @@ static bool copy_list(const int *from, size_t count, int last, int absent, uint3
     return true;
 }
 
+/* @return false if it is not known, or the modes are not its own. */
+static bool apply_preset(Nanopush__V1__Preset preset, Record__Portal *record)
+{
+    if (preset == NANOPUSH__V1__PRESET__PRESET_UNSPECIFIED)
+        return true;
+    if (preset != NANOPUSH__V1__PRESET__PRESET_NIST)
+        return false;
+    record->code_digits = NUMBER_LONG_DIGITS;
+    for (size_t i = 0; i < record->n_modes; i++)
+        if (record->modes[i] != NANOPUSH__V1__MODE__MODE_CODE)
+            return false;
+    return true;
+}
+
 void admin_create_portal(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Nanopush__V1__Portal *asked = ((const Nanopush__V1__CreatePortalRequest *)message)->portal;
     Record__Portal record = RECORD__PORTAL__INIT;
     uint32_t modes[LIST_MAX], scopes[LIST_MAX];
+    record.modes = modes;
+    record.scopes = scopes;
     if (!asked) {
         rpc_fail(call, RPC_INVALID_ARGUMENT, "portal: must be there");
         return;
@@ -149,11 +168,14 @@ void admin_create_portal(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_fail(call, RPC_INVALID_ARGUMENT, "portal: modes or scopes name one that is not known");
         return;
     }
+    if (!apply_preset(asked->preset, &record)) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT,
+                 "portal.preset: not one that is known, or modes name what it does not allow");
+        return;
+    }
     record.id = asked->id;
     record.organisation = asked->organisation;
     record.name = asked->name[0] ? asked->name : asked->id;
-    record.modes = modes;
-    record.scopes = scopes;
     rpc_on_end(call, silence,
                registry_add_portal(rpc_domain(call)->registry, &record, clock_unix_ms(), on_created, call));
 }

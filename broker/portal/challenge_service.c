@@ -179,6 +179,7 @@ static void create_challenge(struct rpc_call *call, const ProtobufCMessage *mess
         .user_verification = request->user_verification
                                  ? (int)request->user_verification
                                  : NANOPUSH__V1__USER_VERIFICATION__USER_VERIFICATION_REQUIRED,
+        .code_digits = portal->code_digits,
         .browser_session = request->browser_session,
         .idempotency = bytes_of(request->idempotency_key),
     };

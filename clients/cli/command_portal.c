@@ -78,6 +78,8 @@ static void print_portal(const Nanopush__V1__Portal *portal)
     say_row("portal", portal->id);
     say_row("organisation", portal->organisation);
     say_row("name", portal->name);
+    if (portal->preset == NANOPUSH__V1__PRESET__PRESET_NIST)
+        say_row("preset", "nist");
     for (size_t i = 0; i < portal->n_secrets; i++) {
         say_row(i == 0 ? "secret" : "old secret", portal->secrets[i]->fingerprint);
         if (portal->secrets[i]->create_time)
@@ -149,6 +151,7 @@ enum exit_status command_portal_add(const struct args *args)
     portal.modes = modes;
     portal.scopes = scopes;
     if (!words_parse_modes(args->texts[OPTION_MODES], modes, &portal.n_modes) ||
+        !words_parse_preset(args->texts[OPTION_PRESET], &portal.preset) ||
         !words_parse_scopes(args->texts[OPTION_SCOPES], scopes, &portal.n_scopes))
         return EXIT_STATUS_USAGE;
     request.portal = &portal;

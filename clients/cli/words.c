@@ -16,6 +16,7 @@ struct vocabulary {
 static const char *const mode_words[] = {NULL, "tap", "choose", "code"};
 static const char *const scope_words[] = {NULL, "challenge", "enrol", "admin", "events"};
 static const char *const user_verification_words[] = {NULL, "required", "preferred", "not-asked"};
+static const char *const preset_words[] = {NULL, "nist"};
 static const char *const platform_words[] = {NULL, "ios", "android", "other"};
 static const char *const progress_words[] = {NULL, "queued", "sent to the phone", "delivered", "seen"};
 static const char *const state_words[] = {NULL,     "pending", "approved",  "denied",    "reported",
@@ -24,6 +25,7 @@ static const char *const state_words[] = {NULL,     "pending", "approved",  "den
 static const struct vocabulary modes = {"--mode", mode_words, 4};
 static const struct vocabulary scopes = {"--scope", scope_words, 5};
 static const struct vocabulary user_verifications = {"--user-verification", user_verification_words, 4};
+static const struct vocabulary presets = {"--preset", preset_words, 2};
 static const struct vocabulary platforms = {"--platform", platform_words, 4};
 static const struct vocabulary progresses = {NULL, progress_words, 5};
 static const struct vocabulary states = {NULL, state_words, 9};
@@ -118,6 +120,15 @@ bool words_parse_user_verification(const char *text, Nanopush__V1__UserVerificat
     if (!parse_one(&user_verifications, text, &value))
         return false;
     *ret = (Nanopush__V1__UserVerification)value;
+    return true;
+}
+
+bool words_parse_preset(const char *text, Nanopush__V1__Preset *ret)
+{
+    int value;
+    if (!parse_one(&presets, text, &value))
+        return false;
+    *ret = (Nanopush__V1__Preset)value;
     return true;
 }
 

@@ -12,7 +12,7 @@
 #include "nanopush/v1/common.pb-c.h"
 
 #define MODE_WORDS  3
-#define SCOPE_WORDS 3
+#define SCOPE_WORDS 4
 
 /**
  * A list, "tap,choose"; a word twice counts once.
@@ -25,6 +25,7 @@ bool words_parse_scopes(const char *text, Nanopush__V1__Scope ret[SCOPE_WORDS], 
 /** One word; NULL is UNSPECIFIED. @return false, with a line said, if it is none. */
 bool words_parse_mode(const char *text, Nanopush__V1__Mode *ret);
 bool words_parse_user_verification(const char *text, Nanopush__V1__UserVerification *ret);
+bool words_parse_preset(const char *text, Nanopush__V1__Preset *ret);
 bool words_parse_platform(const char *text, Nanopush__V1__Platform *ret);
 
 /** The value's words for a line, "sent to the phone"; of a value that is not known "unknown". Static. */

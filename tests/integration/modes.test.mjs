@@ -385,3 +385,29 @@ describe("resend", () => {
     await verified({ question, pins: second.pins });
   });
 });
+
+describe("preset nist", () => {
+  test("six digits, in mode CODE, which is the one that is asked where none is named", async () => {
+    const nist = await Portal.create(broker, { preset: "PRESET_NIST" });
+    const enrolled = await nist.connected(ABLE);
+    await nist.signIn(enrolled, { mode: Mode.CODE });
+    const { number } = await nist.challenges.createChallenge({ user: enrolled.user });
+    assert.match(number, /^\d{6}$/);
+    const push = await enrolled.phone.nextPush(enrolled.connection);
+    assert.equal(push.mode, Mode.CODE);
+    const { state } = await enrolled.phone.decide(enrolled.connection, push, "approve", { code: number.slice(3) });
+    assert.equal(state, ChallengeState.FAILED, "not half of it");
+  });
+
+  test("and nothing else", async () => {
+    const nist = await Portal.create(broker, { preset: "PRESET_NIST" });
+    const { user } = await nist.enrol(undefined, ABLE);
+    for (const mode of [Mode.TAP, Mode.CHOOSE]) await refuses(nist.ask(user, { mode }), "failed_precondition", /mode/);
+    for (const modes of [["MODE_TAP"], ALL_MODES]) {
+      const portal = { id: "not-nist", organisation: nist.organisation, preset: "PRESET_NIST", modes };
+      await refuses(broker.admin("AdminService/CreatePortal", { portal }), "invalid_argument", /preset/);
+    }
+    const listed = await broker.admin("AdminService/ListPortals", { organisation: nist.organisation });
+    assert.equal(listed.portals.find(({ id }) => id === nist.id).preset, "PRESET_NIST");
+  });
+});

@@ -29,7 +29,7 @@ export function unique(stem) {
 
 export class Portal {
   /** Create an organisation, where none is given, and a portal in it. */
-  static async create(broker, { organisation, modes = ["MODE_TAP"], scopes = ["SCOPE_CHALLENGE", "SCOPE_ENROL"], ...how } = {}) {
+  static async create(broker, { organisation, preset, modes = preset ? [] : ["MODE_TAP"], scopes = ["SCOPE_CHALLENGE", "SCOPE_ENROL"], ...how } = {}) {
     let org = organisation;
     if (!org) {
       org = unique("org");
@@ -37,7 +37,7 @@ export class Portal {
     }
     const id = unique("portal");
     const { credential } = await broker.admin("AdminService/CreatePortal", {
-      portal: { id, organisation: org, name: `Portal ${id}`, modes, scopes },
+      portal: { id, organisation: org, name: `Portal ${id}`, modes, scopes, preset },
     });
     return new Portal(broker, { id, organisation: org, credential, overrides: scopes.includes("SCOPE_ADMIN"), ...how });
   }
