@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/parking.h"
 #include "net/stream.h"
 
 #define LABEL "EXPORTER-test"
@@ -34,7 +35,11 @@ static struct {
     enum close_reason reason;
     struct buf received;
     bool echo, keep_input, abort_on_open, abort_on_read;
+    bool parking; /* what is said only serves to get the stream parked */
 } seen;
+
+/* NULL in the first run of all tests; in the second TLS streams are parked as soon as they are open. */
+static struct parking *parking;
 
 static void on_open(struct stream *s, void *arg)
 {
@@ -49,6 +54,10 @@ static void on_open(struct stream *s, void *arg)
 static void on_read(struct stream *s, void *arg)
 {
     (void)arg;
+    if (seen.parking) {
+        stream_consume(s, stream_input(s).len);
+        return;
+    }
     seen.read++;
     assert_int_equal(seen.closed, 0);
     if (seen.abort_on_read)
@@ -138,9 +147,17 @@ static int group_set_up(void **state)
     return 0;
 }
 
+static int parked_group_set_up(void **state)
+{
+    group_set_up(state);
+    parking = parking_new(&parking_options_default, NULL, NULL);
+    return parking && parking_attach(parking, server_ctx, 1) == ERR_OK ? 0 : -1;
+}
+
 static int group_tear_down(void **state)
 {
     (void)state;
+    parking_free(parking);
     SSL_CTX_free(server_ctx);
     SSL_CTX_free(client_ctx);
     return 0;
@@ -264,6 +281,13 @@ static bool shake_hands(size_t piece)
     return false;
 }
 
+static size_t parked_count(void)
+{
+    return parking ? parking->shelves[TRAFFIC_AES_128_GCM].slab.taken +
+                         parking->shelves[TRAFFIC_AES_256_GCM].slab.taken
+                   : 0;
+}
+
 static void start_tls(size_t piece)
 {
     start(server_ctx);
@@ -271,6 +295,15 @@ static void start_tls(size_t piece)
     assert_true(shake_hands(piece));
     turn();
     assert_int_equal(seen.opened, 1);
+    if (!parking)
+        return;
+    seen.parking = true;
+    stream_park(stream);
+    assert_int_equal(SSL_write(peer, "park", 4), 4);
+    peer_send(4096);
+    turn();
+    seen.parking = false;
+    assert_int_equal(parked_count(), 1);
 }
 
 static void peer_say(const char *text, size_t piece)
@@ -367,6 +400,11 @@ static void tls_bytes_are_echoed_and_both_sides_export_the_same(void **state)
     peer_say("hello", 4096);
     expect_heard("hello");
     uint8_t ours[TLS_EXPORT_BYTES], theirs[TLS_EXPORT_BYTES];
+    if (parking) {
+        assert_int_equal(stream_export(stream, LABEL, ours), ERR_BAD_STATE);
+        assert_int_equal(stream_alpn(stream).len, 0);
+        return;
+    }
     assert_int_equal(stream_export(stream, LABEL, ours), ERR_OK);
     SSL_export_keying_material(peer, theirs, sizeof(theirs), LABEL, strlen(LABEL), NULL, 0, 0);
     assert_memory_equal(ours, theirs, sizeof(ours));
@@ -881,6 +919,85 @@ static void peers_identity_is_known(void **state)
     assert_int_equal(stream_peer(stream, &a), ERR_IO);
 }
 
+/* All that the peer says, the stream's wish to be parked standing from the start, cut in two anywhere. */
+static void stream_cut_at_each_byte_around_parking_loses_nothing(void **state)
+{
+    size_t len = 1;
+    for (size_t cut = 0; cut < len; cut++) {
+        uint8_t said[1024];
+        set_up(state);
+        seen.echo = true;
+        start(server_ctx);
+        peer_new(TLS1_3_VERSION);
+        assert_true(shake_hands(4096));
+        stream_park(stream);
+        SSL_write(peer, "one", 3);
+        SSL_key_update(peer, SSL_KEY_UPDATE_REQUESTED);
+        SSL_write(peer, "two", 3);
+        SSL_write(peer, "three", 5);
+        SSL_key_update(peer, SSL_KEY_UPDATE_NOT_REQUESTED);
+        SSL_write(peer, "four", 4);
+        len = (size_t)BIO_read(SSL_get_wbio(peer), said, sizeof said);
+        peer_write(said, cut);
+        turn();
+        turn();
+        peer_write(said + cut, len - cut);
+        turn();
+        turn();
+        expect_received("onetwothreefour");
+        assert_int_equal(parked_count(), parking ? 1 : 0);
+        peer_receive();
+        char heard[64];
+        size_t n = 0, all = 0;
+        while (SSL_read_ex(peer, heard + all, sizeof heard - all, &n) == 1)
+            all += n;
+        assert_true(bytes_equal(bytes_make(heard, all), bytes_of("onetwothreefour")));
+        if (cut < len - 1)
+            tear_down(state);
+    }
+}
+
+/* The kernel takes what is sealed in pieces; each goes out once, and in order. */
+static void short_writes_send_each_record_once(void **state)
+{
+    (void)state;
+    static uint8_t said[300000], heard[300000];
+    int small = 1;
+    size_t all = 0, n = 0;
+    for (size_t i = 0; i < sizeof said; i++)
+        said[i] = (uint8_t)(i % 251);
+    start_tls(4096);
+    setsockopt(peer_fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    for (size_t at = 0; at < sizeof said; at += 1000)
+        assert_int_equal(stream_write(stream, bytes_make(said + at, 1000)), ERR_OK);
+    for (int piece = 1; all < sizeof said; piece = piece % 97 + 1) {
+        uint8_t part[97];
+        ssize_t got = recv(peer_fd, part, (size_t)piece, MSG_DONTWAIT);
+        if (got > 0)
+            BIO_write(SSL_get_rbio(peer), part, (int)got);
+        else
+            turn();
+        while (SSL_read_ex(peer, heard + all, sizeof heard - all, &n) == 1)
+            all += n;
+    }
+    assert_memory_equal(said, heard, sizeof said);
+    assert_int_equal(stream_queued(stream), 0);
+}
+
+/* The answers to key updates are queued too: a peer that does not read them meets the limit. */
+static void answers_that_are_not_read_meet_the_limit(void **state)
+{
+    (void)state;
+    limits.write_max = 4096;
+    start_tls(4096);
+    for (int i = 0; i < 20000 && !seen.closed; i++) {
+        SSL_key_update(peer, SSL_KEY_UPDATE_REQUESTED);
+        SSL_write(peer, "x", 1);
+        peer_send(4096);
+    }
+    expect_closed(CLOSE_QUEUE_FULL);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -922,6 +1039,11 @@ int main(void)
         TEST(client_stream_connects),
         TEST(client_stream_tells_that_nobody_listens),
         TEST(peers_identity_is_known),
+        cmocka_unit_test_teardown(stream_cut_at_each_byte_around_parking_loses_nothing, tear_down),
+        TEST(short_writes_send_each_record_once),
+        TEST(answers_that_are_not_read_meet_the_limit),
     };
-    return cmocka_run_group_tests_name("stream", tests, group_set_up, group_tear_down);
+    int failed = cmocka_run_group_tests_name("stream", tests, group_set_up, group_tear_down);
+    return failed +
+           cmocka_run_group_tests_name("stream, parked", tests, parked_group_set_up, group_tear_down);
 }
