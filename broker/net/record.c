@@ -55,7 +55,8 @@ static int pipe_write(BIO *bio, const char *in, size_t len, size_t *done)
         pipe->out_failed = true;
         return 0;
     }
-    pipe->on_written(bytes_make(in, len), pipe->arg);
+    if (pipe->on_written)
+        pipe->on_written(bytes_make(in, len), pipe->arg);
     *done = len;
     return 1;
 }

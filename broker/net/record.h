@@ -42,7 +42,7 @@ struct record_pipe {
     struct bytes in; /* not yet read by OpenSSL; empty: it is told to come back */
     struct buf *out; /* what it writes is appended here */
     bool out_failed; /* memory was out in doing so */
-    void (*on_written)(struct bytes out, void *arg);
+    void (*on_written)(struct bytes out, void *arg); /* what was appended; may be NULL */
     void *arg;
 };
 
