@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "core/config.h"
+#include "crypto/openssl_memory.h"
 #include "proc/master.h"
 
 enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP };
@@ -65,7 +66,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "nanopushd: %s: no such argument; try nanopushd --help\n", argv[optind]);
         return 2;
     }
-    enum err e = config_load(file, &config, &why);
+    enum err e = openssl_memory_cleanse();
+    if (e == ERR_OK)
+        e = config_load(file, &config, &why);
     if (e != ERR_OK) {
         struct bytes text = buf_view(&why);
         fprintf(stderr, "nanopushd: %.*s\n", text.len ? (int)text.len : (int)strlen(err_text(e)),
