@@ -16,6 +16,7 @@ const ALL = 10_000;
 const STREAMS = 1000; // of one connection
 const PLAIN = 200; // over HTTP/1.1, a connection each
 const WATCH_MAX_BYTES = 2048;
+const AT_ONCE = 100;
 const READS = 3; // at the beginning, after 2 s, after 10 s
 const OTHERS = 200; // commands and turns that have nothing to do with watches
 const sanitized = process.env.NANOPUSH_SLOW === "1";
@@ -33,8 +34,8 @@ before(async () => {
   const alone = await portal.alone((await portal.enrol()).user);
   worker = alone.holder();
   const session = connect();
-  for (let from = 0; from < ALL + PLAIN + 1; from += STREAMS)
-    ids.push(...await Promise.all(Array.from({ length: Math.min(STREAMS, ALL + PLAIN + 1 - from) }, (_, at) => createEnrolment(session, `waiting-${from + at}`))));
+  while (ids.length < ALL + PLAIN + 1)
+    ids.push(...await Promise.all(Array.from({ length: AT_ONCE }, (_, at) => createEnrolment(session, `waiting-${ids.length + at}`))));
   session.close();
 }, { timeout: 180_000 });
 after(() => broker.stop());
@@ -55,7 +56,9 @@ async function createEnrolment(session, user) {
   stream.end(JSON.stringify({ user }));
   const parts = [];
   for await (const part of stream) parts.push(part);
-  return JSON.parse(Buffer.concat(parts)).id;
+  const { id, message } = JSON.parse(Buffer.concat(parts));
+  assert.ok(id, message);
+  return id;
 }
 
 const envelope = (text) => {
