@@ -44,7 +44,7 @@ BENCH       := $(BUILD)/swarm $(BUILD)/floor $(BUILD)/record_bench
 FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
 
-.PHONY: all help deps test-deps demo test asan fuzz quick check lint includes format clean
+.PHONY: all help deps test-deps demo test asan fuzz bench bench-short quick check lint includes format clean
 all: $(BUILD)/nanopushd $(BUILD)/nanopush $(BUILD)/device-example
 
 help:
@@ -52,6 +52,7 @@ help:
 	@echo 'make test    all tests'
 	@echo 'make asan    all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz    every fuzz target for SECONDS seconds (default 20)'
+	@echo 'make bench   nanopush beside mosquitto, nchan and a bare TLS server; bench-short: in two minutes'
 	@echo 'make check   format, warnings, include directions and unit tests: before each commit'
 	@echo 'make format  lay out the C files'
 	@echo 'make all     build/nanopushd and build/nanopush'
@@ -76,6 +77,13 @@ asan: test-deps
 fuzz: deps
 	@$(MAKE) --no-print-directory -s BUILD=build/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
 	@tests/fuzz/run.sh build/fuzz $(or $(SECONDS),20)
+
+bench bench-short: test-deps
+	@deploy/deps.sh bench $(BUILD)/bench/packages
+	@$(MAKE) --no-print-directory -s all unit
+	@tests/generate.sh
+	@BUILD='$(BUILD)' NANOPUSHD='$(BUILD)/nanopushd' node tests/bench/bench.mjs --out '$(BUILD)/bench' \
+	  $(if $(filter bench-short,$@),--short) $(BENCH_ARGS)
 
 check: lint
 	@$(MAKE) --no-print-directory -s all unit
@@ -166,4 +174,4 @@ $(SCRIPT_GEN): $(wildcard broker/store/lua/*.lua) broker/store/script.def broker
 	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua broker/store/lua/time.lua > $@.tmp
 	@mv $@.tmp $@
 
--include $(shell find $(BUILD) -name '*.d' -not -path '$(BUILD)/asan/*' -not -path '$(BUILD)/fuzz/*' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' -not -path '$(BUILD)/asan/*' -not -path '$(BUILD)/fuzz/*' 2>/dev/null)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install what is missing to build (build) or to test (test), from Debian's packages. Quick when all is there, and
-# starts no service: the Redis server's program comes with redis-tools, under the name redis-check-rdb.
-# usage: deps.sh build|test
+# starts no service: the Redis server's program comes with redis-tools, under the name redis-check-rdb. The servers that
+# `make bench` measures beside the broker are services, so their packages are unpacked in DIRECTORY and not installed.
+# usage: deps.sh build|test, deps.sh bench DIRECTORY
 set -eu
 
 missing=
@@ -51,8 +52,23 @@ if [ "${1:-}" = test ]; then
   need_program clang-format clang-format
 fi
 
-[ -n "$missing" ] || exit 0
-echo "Installing:$missing"
+unpack() { # directory, packages
+  directory=$1
+  shift
+  rm -rf "$directory.tmp"
+  mkdir -p "$directory.tmp/archives/partial"
+  $as_root apt-get install -y -q --no-install-recommends --reinstall --download-only \
+    -o Dir::Cache::archives="$directory.tmp/archives" "$@" >/dev/null
+  for archive in "$directory.tmp"/archives/*.deb; do dpkg-deb -x "$archive" "$directory.tmp"; done
+  rm -rf "$directory.tmp/archives"
+  mv "$directory.tmp" "$directory"
+}
+
+peers=
+[ "${1:-}" != bench ] || [ -d "$2" ] || peers="mosquitto nginx libnginx-mod-nchan"
+
+[ -n "$missing$peers" ] || exit 0
+echo "Installing:$missing $peers"
 as_root=
 if [ "$(id -u)" -ne 0 ]; then
   command -v sudo >/dev/null 2>&1 || { echo "These packages are missing, and there is no sudo: install them as root." >&2; exit 1; }
@@ -60,5 +76,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -q >/dev/null
-# shellcheck disable=SC2086 # a list of packages
-$as_root apt-get install -y -q --no-install-recommends $missing >/dev/null
+# shellcheck disable=SC2086 # lists of packages
+[ -z "$missing" ] || $as_root apt-get install -y -q --no-install-recommends $missing >/dev/null
+# shellcheck disable=SC2086
+[ -z "$peers" ] || unpack "$2" $peers

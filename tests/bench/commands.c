@@ -14,8 +14,10 @@
 #define TICK_BUSY_MS 5
 #define TICK_MS      50
 
-static const struct phone_protocol *const phone_protocols[] = {&phone_nanopush, &phone_floor};
-static const struct portal_protocol *const portal_protocols[] = {&portal_nanopush};
+static const struct phone_protocol *const phone_protocols[] = {&phone_nanopush, &phone_floor, &phone_mqtt,
+                                                               &phone_nchan};
+static const struct portal_protocol *const portal_protocols[] = {&portal_nanopush, &portal_mqtt,
+                                                                 &portal_nchan};
 
 static const char *set_target(struct link_target *target, const char *text)
 {

@@ -18,7 +18,7 @@ struct mode {
     const char *name;
     /** @return NULL, or what is wrong. */
     const char *(*init)(int argc, char **argv);
-    /** Do what is due. @return milliseconds until more is, -1: nothing is. */
+    /** Do what is due. @return milliseconds until more may be. */
     int (*tick)(void);
     /** Write members of a JSON object to standard output. */
     void (*report)(void);

@@ -33,7 +33,7 @@ struct phone_protocol {
     void (*ping)(struct phone *phone);
 };
 
-extern const struct phone_protocol phone_nanopush, phone_floor;
+extern const struct phone_protocol phone_nanopush, phone_floor, phone_mqtt, phone_nchan;
 
 struct phones {
     const struct phone_protocol *protocol;

@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#define GIVE_UP_MS INT64_C(70000) /* the broker's own challenges live 60 s */
+#define LOOK_MS    1000
+
 struct portals portals;
 
 void portals_init(unsigned count, uint32_t phone_count)
@@ -74,13 +77,29 @@ static bool ask_one(void)
     return false;
 }
 
+/* What has no verdict by now gets none: a server may have lost it. */
+static void give_up(void)
+{
+    static int64_t next_us;
+    int64_t now_us = clock_mono_us();
+    if (now_us < next_us)
+        return;
+    next_us = now_us + LOOK_MS * 1000;
+    for (unsigned i = 0; i < portals.login_count; i++)
+        if (portals.logins[i].active && now_us - portals.logins[i].start_us > GIVE_UP_MS * 1000) {
+            portals_verdict(i, "no verdict in time");
+            portals_free(i);
+        }
+}
+
 int portals_tick(void)
 {
     uint64_t until = allowed();
+    give_up();
     while (portals.started < until)
         if (!ask_one())
             return 1;
-    return portals.started < portals.total ? 1 : -1;
+    return portals.started < portals.total ? 1 : LOOK_MS;
 }
 
 bool portals_idle(void)

@@ -26,7 +26,7 @@ struct portal_protocol {
     void (*ask)(unsigned i);
 };
 
-extern const struct portal_protocol portal_nanopush;
+extern const struct portal_protocol portal_nanopush, portal_mqtt, portal_nchan;
 
 struct portals {
     const struct portal_protocol *protocol;
@@ -56,7 +56,7 @@ void portals_init(unsigned count, uint32_t phone_count);
 /** Ask @p total times. */
 void portals_run(uint32_t from, uint32_t count, uint64_t total, unsigned rate, bool verify);
 
-/** Ask what is due. @return milliseconds until there is more, -1: when an answer comes. */
+/** Ask what is due. @return milliseconds until there may be more. */
 int portals_tick(void);
 
 /** True when every login of the run has ended. */
