@@ -61,9 +61,9 @@ struct challenge_op *challenge_create(struct domain *domain, const struct challe
 
 typedef void (*challenge_done_fn)(enum err e, void *arg);
 
-/** The portal takes back the challenge that @p view shows. A final one stays as it is: ERR_OK. */
+/** @p by (event.h; NULL: the broker) takes back the challenge that @p view shows. A final one stays as it is: ERR_OK. */
 struct challenge_op *challenge_cancel(struct domain *domain, const struct challenge_view *view,
-                                      challenge_done_fn fn, void *arg);
+                                      const char *by, challenge_done_fn fn, void *arg);
 
 /** ERR_OK; ERR_NOT_FOUND; ERR_BAD_STATE: it is final; ERR_LIMIT: not before @p until_unix_ms, or not any more (0). */
 typedef void (*challenge_resend_fn)(enum err e, int64_t until_unix_ms, void *arg);

@@ -1,4 +1,5 @@
 /* How a challenge ends: by an answer, by its portal, by time. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/log.h"
@@ -13,32 +14,33 @@ static void on_ended(enum err e, const struct challenge_settled *settled, void *
 {
     struct challenge_op *op = arg;
     if (e == ERR_OK)
-        tell_outcome(op->domain, op->record, settled, "");
+        tell_outcome(op->domain, op->record, settled, "", op->ended_by[0] ? op->ended_by : NULL);
     if (!op->silent && op->fn.done)
         op->fn.done(e, op->arg);
     op_free(op);
 }
 
 static struct challenge_op *end(struct domain *domain, const struct challenge_view *view,
-                                enum challenge_state state, challenge_done_fn fn, void *arg)
+                                enum challenge_state state, const char *by, challenge_done_fn fn, void *arg)
 {
     struct challenge_op *op = op_new(domain, view->record->id, arg);
     const struct challenge_settle settle = {.id = op->id, .fence = view->fence, .state = state};
     op->fn.done = fn;
     op->record = (Record__Challenge *)store_record_copy(&view->record->base);
+    snprintf(op->ended_by, sizeof op->ended_by, "%s", by ? by : "");
     store_challenge_settle(domain->store, &settle, on_ended, op);
     return op;
 }
 
 struct challenge_op *challenge_cancel(struct domain *domain, const struct challenge_view *view,
-                                      challenge_done_fn fn, void *arg)
+                                      const char *by, challenge_done_fn fn, void *arg)
 {
-    return end(domain, view, CHALLENGE_CANCELLED, fn, arg);
+    return end(domain, view, CHALLENGE_CANCELLED, by, fn, arg);
 }
 
 void challenge_expire(struct domain *domain, const struct challenge_view *view)
 {
-    end(domain, view, CHALLENGE_EXPIRED, NULL, NULL);
+    end(domain, view, CHALLENGE_EXPIRED, NULL, NULL, NULL);
 }
 
 /* ---- answers ---- */
@@ -90,7 +92,7 @@ static void on_answer_settled(enum err e, const struct challenge_settled *settle
         METRIC_ADD(ANSWERS_REFUSED_STATE, 1);
     op->state = settled->state;
     memcpy(op->by, settled->device_id, ID_SIZE);
-    tell_outcome(op->domain, op->record, settled, op->device->id);
+    tell_outcome(op->domain, op->record, settled, op->device->id, NULL);
     bool decides = settled->state == CHALLENGE_APPROVED || settled->state == CHALLENGE_DENIED ||
                    settled->state == CHALLENGE_REPORTED || settled->state == CHALLENGE_FAILED;
     if (is_question(op->record) && decides)

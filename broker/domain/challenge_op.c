@@ -81,7 +81,7 @@ static void tell_resolved(struct domain *domain, const char *id, enum challenge_
 }
 
 static void emit_settled(struct domain *domain, const char *id, const Record__Challenge *record,
-                         enum challenge_state state, const char *device_id)
+                         enum challenge_state state, const char *device_id, const char *ended_by)
 {
     static const enum event_kind kinds[CHALLENGE_STATE_COUNT] = {
         [CHALLENGE_APPROVED] = EVENT_CHALLENGE_APPROVED,
@@ -101,13 +101,13 @@ static void emit_settled(struct domain *domain, const char *id, const Record__Ch
         .challenge_id = id,
         .enrolment_id = record->enrolment,
         .device_id = device_id,
-        .by = device_id[0] ? event_by_phone(device_id, by) : NULL,
+        .by = device_id[0] ? event_by_phone(device_id, by) : ended_by,
     };
     event_emit(domain, &event);
 }
 
 static void count_settled(struct domain *domain, const char *id, const Record__Challenge *record,
-                          enum challenge_state state, const char *by)
+                          enum challenge_state state, const char *by, const char *ended_by)
 {
     static const enum metric metrics[CHALLENGE_STATE_COUNT] = {
         [CHALLENGE_APPROVED] = METRIC_CHALLENGES_APPROVED,
@@ -121,14 +121,14 @@ static void count_settled(struct domain *domain, const char *id, const Record__C
     metrics_add(metrics[state], 1);
     LOG(INFO, DOMAIN, "challenge-settled", "challenge=%s state=%s device=%s", id, challenge_state_name(state),
         by[0] ? by : "none");
-    emit_settled(domain, id, record, state, by);
+    emit_settled(domain, id, record, state, by, ended_by);
 }
 
 /* One of those that a lock ends: whatever it is now, the settle script decides. */
 static void on_other_read(enum err e, const struct challenge_view *view, void *arg)
 {
     if (e == ERR_OK && view->state == CHALLENGE_PENDING)
-        challenge_cancel(arg, view, NULL, NULL);
+        challenge_cancel(arg, view, NULL, NULL, NULL);
 }
 
 static void tell_locked(struct domain *domain, const Record__Challenge *record,
@@ -156,10 +156,10 @@ static void tell_locked(struct domain *domain, const Record__Challenge *record,
 }
 
 void tell_outcome(struct domain *domain, const Record__Challenge *record,
-                  const struct challenge_settled *settled, const char *except)
+                  const struct challenge_settled *settled, const char *except, const char *by)
 {
     if (settled->moved)
-        count_settled(domain, record->id, record, settled->state, settled->device_id);
+        count_settled(domain, record->id, record, settled->state, settled->device_id, by);
     tell_resolved(domain, record->id, settled->state, settled->device_id, &settled->routes, except);
     if (settled->locked_until_unix_ms)
         tell_locked(domain, record, settled);
@@ -168,7 +168,7 @@ void tell_outcome(struct domain *domain, const Record__Challenge *record,
 void tell_superseded(struct domain *domain, const char *id, const Record__Challenge *record,
                      const struct routes *routes)
 {
-    count_settled(domain, id, record, CHALLENGE_SUPERSEDED, "");
+    count_settled(domain, id, record, CHALLENGE_SUPERSEDED, "", NULL);
     tell_resolved(domain, id, CHALLENGE_SUPERSEDED, "", routes, "");
 }
 

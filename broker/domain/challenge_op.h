@@ -6,6 +6,7 @@
 
 #include "domain/answer.h"
 #include "domain/challenge.h"
+#include "domain/event.h"
 
 struct challenge_op {
     struct domain *domain;
@@ -36,6 +37,7 @@ struct challenge_op {
     bool answer_is_open;
     enum challenge_state state;
     char by[ID_SIZE];
+    char ended_by[EVENT_BY_SIZE]; /* cancel */
 };
 
 struct challenge_op *op_new(struct domain *domain, const char *id, void *arg);
@@ -46,10 +48,10 @@ void op_fail_later(struct challenge_op *op, enum err e, loop_fn fn);
 
 /**
  * Everybody is told how it ended, but for device @p except ("" for none), which is answered by itself; whoever's call
- * moved it counts it. Push that was locked by it ends what else waits.
+ * moved it counts it; @p by: who ended it, where it was nobody's answer (event.h; NULL: the broker). Push that was locked by it ends what else waits.
  */
 void tell_outcome(struct domain *domain, const Record__Challenge *record,
-                  const struct challenge_settled *settled, const char *except);
+                  const struct challenge_settled *settled, const char *except, const char *by);
 
 /** As tell_outcome(), for one that a newer challenge, @p record, took the place of. */
 void tell_superseded(struct domain *domain, const char *id, const Record__Challenge *record,

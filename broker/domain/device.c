@@ -11,9 +11,11 @@
 #include "crypto/act.h"
 #include "crypto/digest.h"
 #include "crypto/jws.h"
+#include "domain/enrolment.h"
 #include "domain/event.h"
 #include "domain/notice.h"
 #include "domain/router.h"
+#include "domain/text.h"
 #include "nanopush/v1/device.pb-c.h"
 
 struct device_op {
@@ -390,5 +392,40 @@ struct device_op *device_rotate(struct domain *domain, const Record__Device *dev
     op->present = (Record__Device *)store_record_copy(&device->base);
     op->next = next_generation(device, jws, possession_key, user_verification_key);
     store_key_claim(domain->store, possession_key, op->id, false, on_first_claimed, op);
+    return op;
+}
+
+/* ---- another name ---- */
+
+static void on_renamed(enum err e, void *arg)
+{
+    struct device_op *op = arg;
+    if (e == ERR_OK)
+        emit(op, EVENT_PHONE_RENAMED, op->next);
+    if (!op->silent)
+        op->fn.rotated(e, e == ERR_OK ? op->next : NULL, op->arg);
+    op_free(op);
+}
+
+static void on_rename_failed(void *arg)
+{
+    struct device_op *op = arg;
+    on_renamed(op->error, op);
+}
+
+struct device_op *device_rename(struct domain *domain, const Record__Device *device, const char *name,
+                                const char *by, device_rotated_fn fn, void *arg)
+{
+    struct device_op *op = op_new(domain, device->id, arg);
+    Record__Device next = *device;
+    op->fn.rotated = fn;
+    snprintf(op->by, sizeof op->by, "%s", by);
+    next.name = (char *)name;
+    op->present = (Record__Device *)store_record_copy(&device->base);
+    op->next = (Record__Device *)store_record_copy(&next.base);
+    if (!name[0] || text_check(bytes_of(name), DEVICE_NAME_MAX_BYTES) != ERR_OK)
+        fail_later(op, ERR_INVALID, on_rename_failed);
+    else
+        store_device_rotate(domain->store, op->present, op->next, on_renamed, op);
     return op;
 }

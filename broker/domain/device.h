@@ -20,12 +20,22 @@ void device_op_cancel(struct device_op *op);
 
 typedef void (*device_done_fn)(enum err e, void *arg);
 
+/** The device as it is from now on; NULL on error. */
+typedef void (*device_rotated_fn)(enum err e, const Record__Device *next, void *arg);
+
 /**
  * An administrator, @p by (event.h), takes a device away: from the callback on no answer of it counts, and its connection ends. One that
  * is gone already is as good. @p fn: ERR_OK; as store.h's.
  */
 struct device_op *device_revoke(struct domain *domain, const char *device_id, const char *by,
                                 device_done_fn fn, void *arg);
+
+/**
+ * @p by gives a device another name (1 to DEVICE_NAME_MAX_BYTES of text). @p device: as it was read.
+ * @p fn: ERR_OK; ERR_INVALID: the name; ERR_DENIED: the device is not @p device any more; as store.h's.
+ */
+struct device_op *device_rename(struct domain *domain, const Record__Device *device, const char *name,
+                                const char *by, device_rotated_fn fn, void *arg);
 
 /** An administrator, @p by, lifts the lock of a user. @p fn: ERR_OK; ERR_NOT_FOUND; as store.h's. */
 struct device_op *device_unlock_user(struct domain *domain, const char *organisation, const char *user,
@@ -42,9 +52,6 @@ struct device_op *device_remove(struct domain *domain, const Record__Device *dev
 struct device_op *device_unlock(struct domain *domain, const Record__Device *device,
                                 const uint8_t *channel_binding, struct bytes jws, device_done_fn fn,
                                 void *arg);
-
-/** The device as it is from now on; NULL on error. */
-typedef void (*device_rotated_fn)(enum err e, const Record__Device *next, void *arg);
 
 /** As above; ERR_EXISTS: a new key is another's; ERR_LIMIT: it was rotated ROTATIONS_MAX times. */
 struct device_op *device_rotate(struct domain *domain, const Record__Device *device, struct bytes jws,

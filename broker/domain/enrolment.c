@@ -88,6 +88,8 @@ static void on_created(enum err e, int64_t expire_unix_ms, void *arg)
     memcpy(created.token, op->token, sizeof created.token);
     if (e == ERR_OK) {
         METRIC_ADD(ENROLMENTS_CREATED, 1);
+        store_user_index_set(op->domain->store, op->record->organisation, id_tag(op->id)[0], op->record->user,
+                             true, NULL, NULL);
         LOG(INFO, DOMAIN, "enrolment-created", "enrolment=%s", op->id);
         enrolment_emit(op->domain, EVENT_ENROLMENT_CREATED, op->record, NULL, op->by);
         if (op->record->may_add) /* no old phone is asked */
@@ -150,21 +152,21 @@ static void on_cancelled(enum err e, const struct routes *told, void *arg)
 {
     struct enrolment_op *op = arg;
     if (e == ERR_OK && enrolment_state_open(op->state))
-        enrolment_emit(op->domain, EVENT_ENROLMENT_CANCELLED, op->record, NULL,
-                       event_by_portal(op->record->portal, op->by));
+        enrolment_emit(op->domain, EVENT_ENROLMENT_CANCELLED, op->record, NULL, op->by);
     if (e == ERR_OK) {
         router_changed(op->domain->router, told, op->id);
         enrolment_withdraw(op->domain, op->id);
     }
-    if (!op->silent)
+    if (!op->silent && op->fn.done)
         op->fn.done(e, op->arg);
     enrolment_op_free(op);
 }
 
 struct enrolment_op *enrolment_cancel(struct domain *domain, const struct enrolment_view *view,
-                                      enrolment_done_fn fn, void *arg)
+                                      const char *by, enrolment_done_fn fn, void *arg)
 {
     struct enrolment_op *op = enrolment_op_new(domain, arg);
+    snprintf(op->by, sizeof op->by, "%s", by);
     memcpy(op->id, view->record->id, ID_SIZE);
     op->fn.done = fn;
     op->state = view->state;

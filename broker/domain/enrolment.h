@@ -91,9 +91,9 @@ struct enrolment_op *enrolment_decide(struct domain *domain, const char *id, boo
 /** It came to nothing: the old phones need not answer any more. Told to them; without a question nothing happens. */
 void enrolment_withdraw(struct domain *domain, const char *enrolment_id);
 
-/** The portal takes back the enrolment that @p view shows. A final one stays as it is: ERR_OK. */
+/** @p by (event.h) takes back the enrolment that @p view shows. A final one stays as it is: ERR_OK. @p fn may be NULL. */
 struct enrolment_op *enrolment_cancel(struct domain *domain, const struct enrolment_view *view,
-                                      enrolment_done_fn fn, void *arg);
+                                      const char *by, enrolment_done_fn fn, void *arg);
 
 /** A read has shown it; where that very read let it expire, whoever waits is told. */
 void enrolment_seen(struct domain *domain, const struct enrolment_view *view);

@@ -117,7 +117,7 @@ static void on_question_read(enum err e, const struct challenge_view *view, void
     if (view->now_unix_ms >= view->expire_unix_ms)
         challenge_expire(arg, view);
     else
-        challenge_cancel(arg, view, NULL, NULL);
+        challenge_cancel(arg, view, NULL, NULL, NULL);
 }
 
 void enrolment_withdraw(struct domain *domain, const char *enrolment_id)

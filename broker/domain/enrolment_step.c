@@ -18,6 +18,8 @@ void enrolment_tell_step(struct enrolment_op *op, const struct enrolment_step *s
     if (step->state != ENROLMENT_DONE || !step->moved)
         return;
     METRIC_ADD(ENROLMENTS_DONE, 1);
+    store_user_index_set(op->domain->store, device->organisation, id_tag(device->id)[0], device->user, true,
+                         NULL, NULL);
     store_key_claim(op->domain->store, bytes_make(device->possession_key.data, device->possession_key.len),
                     device->id, true, NULL, NULL);
     store_key_claim(op->domain->store,

@@ -17,10 +17,11 @@
 
 #define WAIT_MAX_MS 60000
 
-/* A challenge of another portal does not exist for this one. */
+/* A challenge of another portal does not exist for this one; an administrator sees all. */
 static bool is_callers(const struct rpc_call *call, const struct challenge_view *view)
 {
-    return strcmp(view->record->portal, rpc_portal(call)->id) == 0;
+    const Record__Portal *portal = rpc_portal(call);
+    return !portal || strcmp(view->record->portal, portal->id) == 0;
 }
 
 static void fail_not_found(struct rpc_call *call)
@@ -396,6 +397,8 @@ static void reply_changed(struct rpc_call *call, bool resend, const struct chall
     Nanopush__V1__CancelChallengeResponse cancelled = NANOPUSH__V1__CANCEL_CHALLENGE_RESPONSE__INIT;
     enum err e = snapshot_challenge(rpc_domain(call)->secret, view, &snapshot);
     resent.challenge = cancelled.challenge = &snapshot.message;
+    if (!rpc_portal(call))
+        snapshot.number[0] = '\0'; /* the portal's to show, nobody else's to know */
     if (e != ERR_OK)
         rpc_fail_store(call, e);
     else
@@ -449,13 +452,14 @@ static void on_change_read(enum err e, const struct challenge_view *view, void *
 {
     struct change *change = arg;
     struct domain *domain = rpc_domain(change->call);
+    char by[RPC_ACTOR_SIZE];
     change->read = NULL;
     if (e != ERR_OK || !is_callers(change->call, view))
         fail_read(change_leave(change), e);
     else if (change->resend)
         change->op = challenge_resend(domain, view, on_resent, change);
     else
-        change->op = challenge_cancel(domain, view, on_cancelled, change);
+        change->op = challenge_cancel(domain, view, rpc_actor(change->call, by), on_cancelled, change);
 }
 
 static void begin_change(struct rpc_call *call, const char *id, bool resend)
@@ -490,5 +494,10 @@ const struct rpc_method challenge_service[] = {
     RPC_METHOD(ChallengeService, WatchChallenge, watch_challenge_request, true, SCOPE, watch_one),
     RPC_METHOD(ChallengeService, ResendChallenge, resend_challenge_request, false, SCOPE, resend_challenge),
     RPC_METHOD(ChallengeService, CancelChallenge, cancel_challenge_request, false, SCOPE, cancel_challenge),
+    {0},
+};
+
+const struct rpc_method challenge_admin_service[] = {
+    RPC_METHOD(ChallengeService, CancelChallenge, cancel_challenge_request, false, 0, cancel_challenge),
     {0},
 };

@@ -326,13 +326,14 @@ static void on_change_read(enum err e, const struct enrolment_view *view, void *
 {
     struct change *change = arg;
     struct domain *domain = rpc_domain(change->call);
+    char by[RPC_ACTOR_SIZE];
     change->read = NULL;
     if (e != ERR_OK || !is_callers(change->call, view))
         fail_read(change_leave(change), e);
     else if (change->confirm)
         change->op = enrolment_confirm(domain, view, change->code, on_changed, change);
     else
-        change->op = enrolment_cancel(domain, view, on_changed, change);
+        change->op = enrolment_cancel(domain, view, rpc_actor(change->call, by), on_changed, change);
 }
 
 /* @p code NULL: cancel. */

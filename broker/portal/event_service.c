@@ -48,10 +48,12 @@ static bool is_for(const struct watching *watching, const Nanopush__V1__Event *e
 static void hide_other_portal(const struct watching *watching, Nanopush__V1__Event *event)
 {
     static char nothing[] = "", another[] = "another portal";
-    if (is_own(watching, event->portal))
-        return;
-    event->portal = event->challenge_id = event->enrolment_id = nothing;
-    if (strncmp(event->by, "portal ", strlen("portal ")) == 0)
+    const Record__Portal *caller = rpc_portal(watching->call);
+    char own[EVENT_BY_SIZE];
+    if (!is_own(watching, event->portal))
+        event->portal = event->challenge_id = event->enrolment_id = nothing;
+    if (caller && strncmp(event->by, "portal ", strlen("portal ")) == 0 &&
+        strcmp(event->by, event_by_portal(caller->id, own)) != 0)
         event->by = another;
 }
 

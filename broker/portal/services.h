@@ -8,6 +8,9 @@
 
 extern const struct rpc_method challenge_service[], enrolment_service[], user_service[], event_service[];
 
+/** What of ChallengeService an administrator may call. */
+extern const struct rpc_method challenge_admin_service[];
+
 /** grpc.health.v1, which needs no credential. */
 extern const struct rpc_method health_service[];
 

@@ -1,15 +1,17 @@
 /* UserService: what a user can be asked with (proto/nanopush/v1/user.proto). */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "domain/device.h"
+#include "domain/enrolment.h"
 #include "domain/text.h"
+#include "domain/user.h"
 #include "nanopush/v1/admin.pb-c.h"
 #include "portal/services.h"
-#include "portal/snapshot.h"
-
-#define MODES_MAX 3
+#include "portal/user_list.h"
+#include "portal/user_message.h"
 
 struct reading {
     struct rpc_call *call;
@@ -55,92 +57,14 @@ static void reading_end(void *state)
     reading_free(reading);
 }
 
-static bool is_allowed(const Record__Portal *portal, Nanopush__V1__Mode mode)
-{
-    for (size_t i = 0; portal && i < portal->n_modes; i++)
-        if (portal->modes[i] == (uint32_t)mode)
-            return true;
-    return !portal; /* an administrator sees them all */
-}
-
-/* Those that the portal is allowed and some phone can do. */
-static size_t list_modes(const struct rpc_call *call, const struct user_view *view, Nanopush__V1__Mode *modes)
-{
-    static const struct {
-        Nanopush__V1__Mode mode;
-        unsigned needed;
-    } all[MODES_MAX] = {{NANOPUSH__V1__MODE__MODE_TAP, 0},
-                        {NANOPUSH__V1__MODE__MODE_CHOOSE, CAPABILITY_CHOOSE},
-                        {NANOPUSH__V1__MODE__MODE_CODE, CAPABILITY_CODE}};
-    size_t count = 0;
-    for (size_t m = 0; m < MODES_MAX; m++) {
-        bool able = false;
-        for (size_t i = 0; i < view->device_count; i++)
-            able = able || (view->devices[i].presence.capabilities & all[m].needed) == all[m].needed;
-        if (able && is_allowed(rpc_portal(call), all[m].mode))
-            modes[count++] = all[m].mode;
-    }
-    return count;
-}
-
-/* Shows the record's rotations; what it allocates is freed by free_rotations(). */
-static void fill_rotations(const Record__Device *record, Nanopush__V1__Device *device)
-{
-    Nanopush__V1__Rotation *rows = mem_new((record->n_rotations + 1) * sizeof *rows);
-    device->rotations = mem_new((record->n_rotations + 1) * sizeof *device->rotations);
-    device->n_rotations = record->n_rotations;
-    device->rotations[0] = rows;
-    for (size_t i = 0; i < record->n_rotations; i++) {
-        nanopush__v1__rotation__init(&rows[i]);
-        rows[i].jws = record->rotations[i]->jws;
-        rows[i].user_verification_key = record->rotations[i]->user_verification_key;
-        device->rotations[i] = &rows[i];
-    }
-}
-
-static void free_rotations(Nanopush__V1__Device *device)
-{
-    free(device->rotations[0]); /* the rows, in one piece */
-    free(device->rotations);
-}
-
 static void reply_user(struct rpc_call *call, const char *name, const struct user_view *view)
 {
     Nanopush__V1__GetUserResponse response = NANOPUSH__V1__GET_USER_RESPONSE__INIT;
-    Nanopush__V1__User user = NANOPUSH__V1__USER__INIT;
-    Nanopush__V1__Mode modes[MODES_MAX];
-    Nanopush__V1__Device *devices = mem_new((view->device_count + 1) * sizeof *devices);
-    Google__Protobuf__Timestamp *times = mem_new((view->device_count + 1) * sizeof *times);
-    user.devices = mem_new((view->device_count + 1) * sizeof *user.devices);
-    user.n_devices = view->device_count;
-    for (size_t i = 0; i < view->device_count; i++) {
-        const Record__Device *record = view->devices[i].record;
-        nanopush__v1__device__init(&devices[i]);
-        devices[i].id = record->id;
-        devices[i].name = record->name;
-        devices[i].platform = (Nanopush__V1__Platform)record->platform;
-        devices[i].generation = record->generation;
-        times[i] = snapshot_time(record->enrol_unix_ms);
-        devices[i].enrol_time = &times[i];
-        fill_rotations(record, &devices[i]);
-        devices[i].possession_key = record->possession_key;
-        devices[i].user_verification_key = record->user_verification_key;
-        devices[i].connected = view->devices[i].presence.inbox[0] != '\0';
-        user.devices[i] = &devices[i];
-    }
-    user.name = (char *)name;
-    user.modes = modes;
-    user.n_modes = list_modes(call, view, modes);
-    Google__Protobuf__Timestamp locked = snapshot_time(view->locked_until_unix_ms);
-    if (view->locked_until_unix_ms)
-        user.locked_until = &locked;
-    response.user = &user;
+    struct user_message user;
+    user_message_fill(rpc_portal(call), name, view, &user);
+    response.user = &user.message;
     rpc_reply(call, &response.base);
-    for (size_t i = 0; i < view->device_count; i++)
-        free_rotations(&devices[i]);
-    free(user.devices);
-    free(devices);
-    free(times);
+    user_message_done(&user);
 }
 
 static void on_read(enum err e, const struct user_view *view, void *arg)
@@ -170,13 +94,15 @@ static void get_user(struct rpc_call *call, const ProtobufCMessage *message)
     reading->read = store_user_get(rpc_domain(call)->store, tag, on_read, reading);
 }
 
-/* ---- UnlockUser, RevokeDevice ---- */
+/* ---- UnlockUser, RevokeDevice, RenameDevice ---- */
 
 struct change {
     struct rpc_call *call;
     struct store_call *read;
     struct device_op *op;
     char device_id[ID_SIZE];
+    char name[DEVICE_NAME_MAX_BYTES + 2]; /* rename: cut where it is too long, and refused then */
+    struct presence presence;
 };
 
 static void change_end(void *state)
@@ -195,11 +121,18 @@ static struct change *change_new(struct rpc_call *call)
     return change;
 }
 
-static void change_finish(struct change *change, enum err e, const ProtobufCMessage *response)
+/* The call is the caller's again. */
+static struct rpc_call *change_leave(struct change *change)
 {
     struct rpc_call *call = change->call;
     rpc_on_end(call, NULL, NULL);
     free(change);
+    return call;
+}
+
+static void change_finish(struct change *change, enum err e, const ProtobufCMessage *response)
+{
+    struct rpc_call *call = change_leave(change);
     if (e == ERR_NOT_FOUND)
         rpc_fail(call, RPC_NOT_FOUND, "no such user: nobody of that name has begun to enrol");
     else if (e != ERR_OK)
@@ -239,46 +172,148 @@ static void revoke(struct change *change)
                                on_revoked, change);
 }
 
+/* @return the device that the change is about, where it is the caller's organisation's; NULL else. */
+static const Record__Device *own_device(const struct change *change, const struct user_view *view)
+{
+    const Record__Portal *portal = rpc_portal(change->call);
+    for (size_t i = 0; i < view->device_count; i++) {
+        const Record__Device *device = view->devices[i].record;
+        if (strcmp(device->id, change->device_id) == 0 &&
+            (!portal || strcmp(device->organisation, portal->organisation) == 0))
+            return device;
+    }
+    return NULL;
+}
+
 /* A phone that is no more, or another organisation's, is no more for this caller: nothing to do, and nothing told. */
-static void on_owner_read(enum err e, const struct user_view *view, void *arg)
+static void on_revoked_read(enum err e, const struct user_view *view, void *arg)
 {
     struct change *change = arg;
-    const Record__Portal *portal = rpc_portal(change->call);
-    bool ours = false;
     change->read = NULL;
-    for (size_t i = 0; e == ERR_OK && i < view->device_count; i++)
-        ours = ours || (strcmp(view->devices[i].record->id, change->device_id) == 0 &&
-                        strcmp(view->devices[i].record->organisation, portal->organisation) == 0);
-    if (ours)
+    if (e == ERR_OK && own_device(change, view))
         revoke(change);
     else
         on_revoked(e == ERR_NOT_FOUND ? ERR_OK : e, change);
 }
 
-static void revoke_device(struct rpc_call *call, const ProtobufCMessage *message)
+/* @return NULL if the call was ended with an error. */
+static struct change *change_of_device(struct rpc_call *call, const char *device_id)
 {
-    const Nanopush__V1__RevokeDeviceRequest *request = (const Nanopush__V1__RevokeDeviceRequest *)message;
-    if (!id_valid(bytes_of(request->device_id))) {
+    if (!id_valid(bytes_of(device_id))) {
         rpc_fail(call, RPC_INVALID_ARGUMENT, "deviceId: not a device's id");
-        return;
+        return NULL;
     }
     struct change *change = change_new(call);
-    memcpy(change->device_id, request->device_id, ID_SIZE);
+    memcpy(change->device_id, device_id, ID_SIZE);
+    return change;
+}
+
+static void revoke_device(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct change *change =
+        change_of_device(call, ((const Nanopush__V1__RevokeDeviceRequest *)message)->device_id);
+    if (!change)
+        return;
     if (rpc_portal(call))
         change->read =
-            store_user_get(rpc_domain(call)->store, id_tag(change->device_id), on_owner_read, change);
-    else
+            store_user_get(rpc_domain(call)->store, id_tag(change->device_id), on_revoked_read, change);
+    else /* one whose record is damaged, too */
         revoke(change);
+}
+
+/* ---- RenameDevice ---- */
+
+static void on_renamed(enum err e, const Record__Device *next, void *arg)
+{
+    struct change *change = arg;
+    Nanopush__V1__RenameDeviceResponse response = NANOPUSH__V1__RENAME_DEVICE_RESPONSE__INIT;
+    struct device_message device;
+    if (e == ERR_INVALID || e == ERR_DENIED) {
+        struct rpc_call *call = change_leave(change);
+        if (e == ERR_INVALID)
+            rpc_fail(call, RPC_INVALID_ARGUMENT,
+                     "name: must be 1 to %d bytes of text without control characters", DEVICE_NAME_MAX_BYTES);
+        else
+            rpc_fail(call, RPC_ABORTED,
+                     "the phone was changed by somebody else at the same time; look, and repeat");
+        return;
+    }
+    if (e == ERR_OK) {
+        const struct user_device shown = {.record = next, .presence = change->presence};
+        device_message_fill(&shown, &device);
+        response.device = &device.message;
+    }
+    change_finish(change, e, &response.base);
+    if (e == ERR_OK)
+        device_message_done(&device);
+}
+
+static void on_rename_read(enum err e, const struct user_view *view, void *arg)
+{
+    struct change *change = arg;
+    const Record__Device *device = e == ERR_OK ? own_device(change, view) : NULL;
+    char by[RPC_ACTOR_SIZE];
+    change->read = NULL;
+    if (e != ERR_OK && e != ERR_NOT_FOUND) {
+        rpc_fail_store(change_leave(change), e);
+    } else if (!device) {
+        rpc_fail(change_leave(change), RPC_NOT_FOUND, "no such phone in this organisation");
+    } else {
+        for (size_t i = 0; i < view->device_count; i++)
+            if (view->devices[i].record == device)
+                change->presence = view->devices[i].presence;
+        change->op = device_rename(rpc_domain(change->call), device, change->name,
+                                   rpc_actor(change->call, by), on_renamed, change);
+    }
+}
+
+static void rename_device(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__RenameDeviceRequest *request = (const Nanopush__V1__RenameDeviceRequest *)message;
+    struct change *change = change_of_device(call, request->device_id);
+    if (!change)
+        return;
+    snprintf(change->name, sizeof change->name, "%s", request->name);
+    change->read = store_user_get(rpc_domain(call)->store, id_tag(change->device_id), on_rename_read, change);
+}
+
+/* ---- DeleteUser ---- */
+
+static void deletion_end(void *op)
+{
+    user_op_cancel(op);
+}
+
+static void on_deleted(enum err e, void *arg)
+{
+    struct rpc_call *call = arg;
+    const Nanopush__V1__DeleteUserResponse response = NANOPUSH__V1__DELETE_USER_RESPONSE__INIT;
+    rpc_on_end(call, NULL, NULL);
+    if (e == ERR_OK)
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail_store(call, e);
+}
+
+static void delete_user(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__DeleteUserRequest *request = (const Nanopush__V1__DeleteUserRequest *)message;
+    const char *organisation = organisation_of(call, request->user, request->organisation);
+    char by[RPC_ACTOR_SIZE];
+    if (organisation)
+        rpc_on_end(call, deletion_end,
+                   user_delete(rpc_domain(call), organisation, request->user, rpc_actor(call, by), on_deleted,
+                               call));
 }
 
 #define SCOPE NANOPUSH__V1__SCOPE__SCOPE_ADMIN
 
 const struct rpc_method user_service[] = {
     RPC_SAFE_METHOD(UserService, GetUser, get_user_request, NANOPUSH__V1__SCOPE__SCOPE_CHALLENGE, get_user),
-    RPC_METHOD(UserService, ListUsers, list_users_request, false, SCOPE, NULL),
-    RPC_METHOD(UserService, DeleteUser, delete_user_request, false, SCOPE, NULL),
+    RPC_SAFE_METHOD(UserService, ListUsers, list_users_request, SCOPE, user_list),
+    RPC_METHOD(UserService, DeleteUser, delete_user_request, false, SCOPE, delete_user),
     RPC_METHOD(UserService, UnlockUser, unlock_user_request, false, SCOPE, unlock_user),
-    RPC_METHOD(UserService, RenameDevice, rename_device_request, false, SCOPE, NULL),
+    RPC_METHOD(UserService, RenameDevice, rename_device_request, false, SCOPE, rename_device),
     RPC_METHOD(UserService, RevokeDevice, revoke_device_request, false, SCOPE, revoke_device),
     {0},
 };

@@ -15,7 +15,8 @@
 #define PROBE_MS      1000
 #define LAST_TURNS_MS 20
 
-static const struct rpc_service admin_services[] = {{admin_service}, {user_service}, {event_service}};
+static const struct rpc_service admin_services[] = {
+    {admin_service}, {user_service}, {event_service}, {challenge_admin_service}};
 
 struct ops {
     const struct child_setup *setup;

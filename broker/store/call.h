@@ -58,6 +58,8 @@ struct store_call {
         store_challenge_resend_fn challenge_resend;
         store_device_remove_fn device_remove;
         store_events_fn events;
+        store_user_delete_fn user_delete;
+        store_user_names_fn user_names;
     } fn; /* the caller's */
     void *arg;
     const ProtobufCMessageDescriptor *type; /* of the records that an events reply holds */

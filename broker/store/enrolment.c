@@ -46,11 +46,13 @@ struct store_call *store_enrolment_create(struct store *store, const Record__Enr
     call->fn.enrolment_create = fn;
     call_key(call, key_user(id_tag(record->id), "user"));
     call_key(call, key);
+    call_key(call, key_user(id_tag(record->id), "enrolments"));
     call_arg_record(call, &key, "record", &record->base);
     call_arg_int(call, life_ms);
     call_arg_int(call, ENROLMENT_KEPT_MS);
     call_arg(call, bytes_of(record->organisation));
     call_arg(call, bytes_of(record->user));
+    call_arg(call, bytes_of(record->id));
     return call_send(call);
 }
 

@@ -28,6 +28,11 @@ struct key key_index(const char *what)
     return key_of("np1:index:{%s}", what);
 }
 
+struct key key_users(const char *organisation, char shard)
+{
+    return key_of("np1:users:{%.*s:%c}", NAME_MAX_LEN, organisation, shard);
+}
+
 struct key key_events(const char *organisation)
 {
     return key_of("np1:events:{%.*s}", NAME_MAX_LEN, organisation);

@@ -8,10 +8,12 @@
  *     np1:{<tag>}:devices                                      hash: device id -> sealed record behind a readable head
  *     np1:{<tag>}:presence                                     hash: device id -> inbox#connection#capabilities
  *     np1:{<tag>}:pending                                      hash: challenge id -> expiry, need, portal, session
+ *     np1:{<tag>}:enrolments                                   hash: ids of enrolments that may be open
  *     np1:{<tag>}:limits                                       hash: backoff, locks, counts (lua/limits.lua)
  *     np1:{<tag>}:c:<challenge id>   np1:{<tag>}:e:<enrolment id>   hashes
  *     np1:{<tag>}:i:<hash>                                     idempotency: challenge id, hash of the request
  *     np1:key:{<hash>}                                         the device that a phone's public key belongs to
+ *     np1:users:{<org>:<first digit of the tag>}               sorted set: names of users
  *     np1:events:{<org>}                                       stream of what happened (EventService)
  *     np1:events:{<org>}:state                                 hash: number and time of the newest; who watches
  *     np1:events:{<org>}:<uid>                                 an event that is in there, for a minute
@@ -38,6 +40,9 @@ struct key key_portal(const char *id);
 /** Which ids there are: @p what is "organisations" or "portals". */
 struct key key_index(const char *what);
 
+/** The users of an organisation whose tags begin with the digit @p shard. */
+struct key key_users(const char *organisation, char shard);
+
 /** The events of an organisation: the stream, what is noted of it, one that is in there. */
 struct key key_events(const char *organisation);
 struct key key_events_state(const char *organisation);
@@ -48,7 +53,7 @@ struct key key_inbox(const char *inbox);
 /** @p hash: hex of the SHA-256 of a public key. */
 struct key key_public(const char *hash);
 
-/** The user's own: @p part is "user", "devices", "presence", "pending" or "limits"; @p tag has TAG_LEN characters. */
+/** The user's own: @p part is "user", "devices", "presence", "pending", "limits" or "enrolments"; @p tag has TAG_LEN characters. */
 struct key key_user(const char *tag, const char *part);
 
 /** Of a valid id. */

@@ -318,7 +318,7 @@ typedef void (*store_device_remove_fn)(enum err e, const struct device_removed *
 struct store_call *store_device_remove(struct store *store, const char *device_id,
                                        const Record__Device *verified, store_device_remove_fn fn, void *arg);
 
-/** Put @p next, of the next generation, in the place of @p present. Errors: ERR_DENIED: it is not @p present any more. */
+/** Put @p next, of the next generation or another name, in the place of @p present. Errors: ERR_DENIED: it is not @p present any more. */
 struct store_call *store_device_rotate(struct store *store, const Record__Device *present,
                                        const Record__Device *next, store_done_fn fn, void *arg);
 
@@ -328,6 +328,41 @@ struct store_call *store_device_rotate(struct store *store, const Record__Device
  */
 struct store_call *store_user_unlock(struct store *store, const char *tag, const Record__Device *verified,
                                      store_told_fn fn, void *arg);
+
+struct user_deleted {
+    bool existed;
+    struct routes routes; /* devices that were there: end their connections */
+    const char (*challenges)[ID_SIZE], (*enrolments)[ID_SIZE]; /* still open: to be ended one by one */
+    size_t challenge_count, enrolment_count;
+};
+
+typedef void (*store_user_delete_fn)(enum err e, const struct user_deleted *deleted, void *arg);
+
+/** Delete the user of @p tag; one that is not there is as good. From the reply on nothing of it counts. */
+struct store_call *store_user_delete(struct store *store, const char *tag, store_user_delete_fn fn,
+                                     void *arg);
+
+#define USER_NAME_SIZE 257 /* NUL included */
+#define USERS_PAGE_MAX 100
+#define USER_SHARDS    "0123456789abcdef" /* a user's is the first digit of the tag */
+
+struct user_names {
+    const char (*at)[USER_NAME_SIZE];
+    size_t count;
+};
+
+typedef void (*store_user_names_fn)(enum err e, const struct user_names *names, void *arg);
+
+/**
+ * Enter a user into the table of contents of its organisation, or take it out. No more than that: whoever lists reads each
+ * user and passes over what is not there. @p fn may be NULL.
+ */
+struct store_call *store_user_index_set(struct store *store, const char *organisation, char shard,
+                                        const char *user, bool there, store_done_fn fn, void *arg);
+
+/** Up to @p count (USERS_PAGE_MAX) names of @p shard behind @p after, "" for the first, in the order of their bytes. */
+struct store_call *store_user_index_list(struct store *store, const char *organisation, char shard,
+                                         const char *after, size_t count, store_user_names_fn fn, void *arg);
 
 /* ---- challenges ---- */
 

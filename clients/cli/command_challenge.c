@@ -322,7 +322,7 @@ enum exit_status command_challenge_cancel(const struct args *args)
 {
     Nanopush__V1__CancelChallengeRequest request = NANOPUSH__V1__CANCEL_CHALLENGE_REQUEST__INIT;
     struct session session;
-    enum exit_status status = session_open_portal(args, &session);
+    enum exit_status status = session_open_any(args, &session);
     if (status != EXIT_STATUS_OK)
         return status;
     request.id = (char *)args->operands[0];

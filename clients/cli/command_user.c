@@ -1,4 +1,4 @@
-/* user show, user unlock. */
+/* user list, show, unlock, delete; device list. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +11,10 @@
 
 #define CALL_GET    "nanopush.v1.UserService/GetUser"
 #define CALL_UNLOCK "nanopush.v1.UserService/UnlockUser"
+#define CALL_DELETE "nanopush.v1.UserService/DeleteUser"
+#define CALL_LIST   "nanopush.v1.UserService/ListUsers"
+
+#define PAGE_SIZE   100
 
 /* A portal's organisation is its own; the admin socket serves all, and wants to be told. */
 static enum exit_status open_for_user(const struct args *args, struct session *session)
@@ -62,7 +66,21 @@ static enum exit_status on_user(struct session *session, const ProtobufCMessage 
     return EXIT_STATUS_OK;
 }
 
-enum exit_status command_user_show(const struct args *args)
+static enum exit_status on_devices(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    (void)arg;
+    enum exit_status status = EXIT_STATUS_OK;
+    const Nanopush__V1__User *user = ((const Nanopush__V1__GetUserResponse *)message)->user;
+    for (size_t i = 0; user && i < user->n_devices && status == EXIT_STATUS_OK; i++)
+        if (session->json)
+            status = say_json(&user->devices[i]->base);
+        else
+            print_device(user->devices[i]);
+    return status;
+}
+
+/* Read the user that the first operand names. */
+static enum exit_status get_user(const struct args *args, session_response_fn on_response)
 {
     Nanopush__V1__GetUserRequest request = NANOPUSH__V1__GET_USER_REQUEST__INIT;
     struct session session;
@@ -72,10 +90,99 @@ enum exit_status command_user_show(const struct args *args)
     request.user = (char *)args->operands[0];
     request.organisation = organisation_of(args, &session);
     status = session_call(&session, CALL_GET, &request.base, &nanopush__v1__get_user_response__descriptor,
-                          "cannot show the user", on_user, NULL);
+                          "cannot show the user", on_response, NULL);
     session_close(&session);
     return status;
 }
+
+enum exit_status command_user_show(const struct args *args)
+{
+    return get_user(args, on_user);
+}
+
+enum exit_status command_device_list(const struct args *args)
+{
+    return get_user(args, on_devices);
+}
+
+/* ---- list ---- */
+
+struct page {
+    char token[1024];
+};
+
+static void print_user(const Nanopush__V1__User *user)
+{
+    char phones[48];
+    snprintf(phones, sizeof phones, "%zu phone%s%s", user->n_devices, user->n_devices == 1 ? "" : "s",
+             user->locked_until ? ", locked" : "");
+    say_row(user->name, phones);
+}
+
+static enum exit_status on_page(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    const Nanopush__V1__ListUsersResponse *response = (const Nanopush__V1__ListUsersResponse *)message;
+    struct page *page = arg;
+    enum exit_status status = EXIT_STATUS_OK;
+    for (size_t i = 0; i < response->n_users && status == EXIT_STATUS_OK; i++)
+        if (session->json)
+            status = say_json(&response->users[i]->base);
+        else
+            print_user(response->users[i]);
+    if (strlen(response->next_page_token) >= sizeof page->token)
+        return say_failure("the next page", ERR_TOO_BIG);
+    memcpy(page->token, response->next_page_token, strlen(response->next_page_token) + 1);
+    return status;
+}
+
+enum exit_status command_user_list(const struct args *args)
+{
+    Nanopush__V1__ListUsersRequest request = NANOPUSH__V1__LIST_USERS_REQUEST__INIT;
+    struct session session;
+    struct page page = {""};
+    enum exit_status status = open_for_user(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    request.organisation = organisation_of(args, &session);
+    request.page_size = PAGE_SIZE;
+    request.page_token = page.token;
+    do
+        status =
+            session_call(&session, CALL_LIST, &request.base, &nanopush__v1__list_users_response__descriptor,
+                         "cannot list the users", on_page, &page);
+    while (status == EXIT_STATUS_OK && page.token[0]);
+    session_close(&session);
+    return status;
+}
+
+/* ---- delete ---- */
+
+static enum exit_status on_deleted(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    const char *user = arg;
+    if (session->json)
+        return say_json(message);
+    say_row("deleted", user);
+    return EXIT_STATUS_OK;
+}
+
+enum exit_status command_user_delete(const struct args *args)
+{
+    Nanopush__V1__DeleteUserRequest request = NANOPUSH__V1__DELETE_USER_REQUEST__INIT;
+    struct session session;
+    enum exit_status status = open_for_user(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    request.user = (char *)args->operands[0];
+    request.organisation = organisation_of(args, &session);
+    status =
+        session_call(&session, CALL_DELETE, &request.base, &nanopush__v1__delete_user_response__descriptor,
+                     "cannot delete the user", on_deleted, request.user);
+    session_close(&session);
+    return status;
+}
+
+/* ---- unlock ---- */
 
 static enum exit_status on_unlocked(struct session *session, const ProtobufCMessage *message, void *arg)
 {

@@ -305,9 +305,6 @@ describe("how a portal asks", () => {
   });
 
   test("what later versions bring: unimplemented", async () => {
-    const admin = await administrator();
-    for (const name of ["listUsers", "deleteUser", "renameDevice"])
-      await refuses(admin.users[name]({}), "unimplemented");
     for (const name of ["Drain", "SetLogLevel"])
       await refuses(broker.admin(`AdminService/${name}`, {}), "unimplemented");
   });

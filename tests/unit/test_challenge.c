@@ -410,7 +410,7 @@ static void cancelling_tells_the_phone_and_leaves_what_is_final(void **state)
     assert_int_equal(ask(&near, &request), ERR_OK);
     assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
     cancelled = 0;
-    challenge_cancel(&near.domain, &got.challenge, on_cancelled, NULL);
+    challenge_cancel(&near.domain, &got.challenge, NULL, on_cancelled, NULL);
     TURN_UNTIL(cancelled == 1 && far.resolved_count == 1);
     assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
     assert_int_equal(got.challenge.state, CHALLENGE_CANCELLED);
@@ -418,7 +418,7 @@ static void cancelling_tells_the_phone_and_leaves_what_is_final(void **state)
     assert_int_equal(ask(&near, &request), ERR_OK);
     assert_int_equal(answer(&far, &person, asked.id, "approve", USER_VERIFICATION), ERR_OK);
     assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
-    challenge_cancel(&near.domain, &got.challenge, on_cancelled, NULL);
+    challenge_cancel(&near.domain, &got.challenge, NULL, on_cancelled, NULL);
     TURN_UNTIL(cancelled == 2);
     assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
     assert_int_equal(got.challenge.state, CHALLENGE_APPROVED);

@@ -106,7 +106,7 @@ static void changes_of_another_worker_come_in_order(void **state)
         assert_int_equal(w.state, CHALLENGE_PENDING);
     }
     assert_int_equal(challenge_get(&a, id, false), ERR_OK);
-    challenge_cancel(&far.domain, &got.challenge, NULL, NULL);
+    challenge_cancel(&far.domain, &got.challenge, NULL, NULL, NULL);
     TURN_UNTIL(!w.watch);
     assert_int_equal(w.state, CHALLENGE_CANCELLED);
     assert_int_equal(w.snapshots, 5);

@@ -14,7 +14,7 @@ if e[2] ~= ARGV[2] or now_ms() >= tonumber(e[3]) then
 end
 local told, state = {}, 'done'
 local active = count_active(devices)
-if ARGV[3] ~= '1' or active >= tonumber(ARGV[5]) or redis.call('HEXISTS', devices, ARGV[6]) == 1 then
+if ARGV[3] ~= '1' or not is_of_this_life(enrolment, user) or active >= tonumber(ARGV[5]) or redis.call('HEXISTS', devices, ARGV[6]) == 1 then
   state = 'void'
 elseif e[2] == 'to-confirm' and active > 0 and ARGV[4] ~= '1' then
   state = 'to-approve'

@@ -36,7 +36,7 @@ end
 if e[2] == 'void' then
   return {'void', waiters(enrolment), e[5] or '', e[6] or '', 0}
 end
-if e[2] ~= 'waiting' or over then
+if e[2] ~= 'waiting' or over or not is_of_this_life(enrolment, user) then
   return {'expired'}
 end
 local active = count_active(devices)

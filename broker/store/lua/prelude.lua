@@ -29,6 +29,12 @@ local function device_routes(devices_key, presence_key, needed)
   return routes
 end
 
+-- True if the user that the enrolment was made for is there, in the same life.
+local function is_of_this_life(enrolment, user)
+  return redis.call('EXISTS', user) == 1
+    and (redis.call('HGET', enrolment, 'born') or '') == (redis.call('HGET', user, 'born') or '')
+end
+
 local function count_active(devices_key)
   local active = 0
   for _, device in ipairs(redis.call('HVALS', devices_key)) do
