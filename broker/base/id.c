@@ -21,6 +21,21 @@ bool id_valid(struct bytes text)
     return true;
 }
 
+bool id_pack(struct bytes text, uint8_t out[ID_BYTES])
+{
+    return id_valid(text) &&
+           hex_decode(bytes_make(text.p, ID_RANDOM_BYTES * 2), out, ID_RANDOM_BYTES) == ERR_OK &&
+           hex_decode(bytes_make(text.p + ID_LEN - TAG_LEN, TAG_LEN), out + ID_RANDOM_BYTES, ID_TAG_BYTES) ==
+               ERR_OK;
+}
+
+void id_unpack(const uint8_t packed[ID_BYTES], char out[ID_SIZE])
+{
+    char tag[TAG_SIZE];
+    hex_encode(bytes_make(packed + ID_RANDOM_BYTES, ID_TAG_BYTES), tag);
+    id_make(packed, tag, out);
+}
+
 const char *id_tag(const char *id)
 {
     return id + ID_LEN - TAG_LEN;

@@ -22,6 +22,14 @@ void id_make(const uint8_t bits[ID_RANDOM_BYTES], const char *tag, char out[ID_S
 /** True if @p text has the form of an id: lower-case hex of the right lengths. Says nothing about existence. */
 bool id_valid(struct bytes text);
 
+/** An id as what is kept by the ten thousand: its bits, then its tag's. */
+#define ID_BYTES     (ID_RANDOM_BYTES + ID_TAG_BYTES)
+#define ID_TAG_BYTES (TAG_LEN / 2)
+
+/** @return false, and @p out untouched, where @p text is no valid id. */
+bool id_pack(struct bytes text, uint8_t out[ID_BYTES]);
+void id_unpack(const uint8_t packed[ID_BYTES], char out[ID_SIZE]);
+
 /** The tag inside a valid id; points into @p id. */
 const char *id_tag(const char *id);
 

@@ -1,4 +1,4 @@
-/* Accounts: devices that said Hello; presence and what is pending for them. */
+/* Accounts: devices that said Hello; their presence, and their record while it is needed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,67 +8,204 @@
 #include "device/session.h"
 #include "domain/router.h"
 
-#define PENDING_RETRY_MS 1000
+#define REST_AFTER_DS 600
+
+/* ---- finding ---- */
+
+static struct account *find_in(const struct session *session, const char *device_id)
+{
+    uint8_t id[ID_BYTES];
+    if (!id_pack(bytes_of(device_id), id))
+        return NULL;
+    struct account *account = session->accounts;
+    while (account && memcmp(account->id, id, ID_BYTES) != 0)
+        account = account->next;
+    return account;
+}
 
 struct account *account_find(struct device_server *server, const char *device_id, uint64_t connection)
 {
-    uint64_t hash = table_hash(bytes_of(device_id));
-    for (struct table_node *n = table_first(&server->accounts, hash); n; n = table_next(n, hash)) {
-        struct account *account = CONTAINER_OF(n, struct account, by_id);
-        if (account->session->connection == connection && strcmp(account->device_id, device_id) == 0)
-            return account;
-    }
-    return NULL;
+    struct session *session = device_server_session(server, connection);
+    return session ? find_in(session, device_id) : NULL;
 }
 
 struct account *session_account(struct session *session, const char *device_id)
 {
-    struct account *account = account_find(session->server, device_id, session->connection);
-    return account && account->device ? account : NULL;
+    struct account *account = find_in(session, device_id);
+    return account && account->attached ? account : NULL;
+}
+
+static bool is_of_user(const struct account *account, const uint8_t id[ID_BYTES])
+{
+    return memcmp(account->id + ID_RANDOM_BYTES, id + ID_RANDOM_BYTES, ID_TAG_BYTES) == 0;
 }
 
 struct account *session_account_for(struct session *session, const char *id, struct account *after)
 {
-    if (!id_valid(bytes_of(id)))
+    uint8_t packed[ID_BYTES];
+    if (!id_pack(bytes_of(id), packed))
         return NULL;
-    struct list *head = &session->accounts;
-    for (struct list *node = (after ? &after->node : head)->next; node != head; node = node->next) {
-        struct account *account = CONTAINER_OF(node, struct account, node);
-        if (account->device && strcmp(id_tag(account->device_id), id_tag(id)) == 0)
+    for (struct account *account = after ? after->next : session->accounts; account; account = account->next)
+        if (account->attached && is_of_user(account, packed))
             return account;
-    }
     return NULL;
+}
+
+void account_id(const struct account *account, char out[ID_SIZE])
+{
+    id_unpack(account->id, out);
+}
+
+/* ---- life ---- */
+
+static struct awake *awaken(struct account *account)
+{
+    if (!account->awake)
+        account->awake = mem_new(sizeof *account->awake);
+    account->awake->used_ds = device_server_now(account->session->server);
+    return account->awake;
+}
+
+static void put_to_rest(struct account *account)
+{
+    struct awake *awake = account->awake;
+    if (!awake)
+        return;
+    store_cancel(awake->attach);
+    pending_done(awake);
+    if (awake->device)
+        record__device__free_unpacked(awake->device, NULL);
+    free(awake);
+    account->awake = NULL;
+}
+
+void account_rest(struct account *account)
+{
+    const struct awake *awake = account->awake;
+    bool quiet = awake && !awake->attach && awake->pending_next == awake->pending_count && !awake->rotating &&
+                 !awake->doubtful && !account->session->operations;
+    if (!quiet || device_server_now(account->session->server) - awake->used_ds <= REST_AFTER_DS)
+        return;
+    LOG(DEBUG, DEVICE, "account-at-rest", "conn=%llu", (unsigned long long)account->session->connection);
+    put_to_rest(account);
+}
+
+struct account *account_new(struct session *session, const Nanopush__V1__Hello *hello)
+{
+    struct account *account = slab_take(&session->server->account_slab);
+    if (!account)
+        return NULL;
+    if (!id_pack(bytes_of(hello->device_id), account->id) ||
+        store_key_digest(bytes_make(hello->possession_key.data, hello->possession_key.len),
+                         account->key_digest) != ERR_OK) {
+        slab_put(account);
+        return NULL;
+    }
+    account->session = session;
+    account->generation = hello->generation;
+    account->capabilities = hello->capabilities & (CAPABILITY_CHOOSE | CAPABILITY_CODE);
+    struct awake *awake = awaken(account);
+    memcpy(awake->organisation, hello->organisation, strlen(hello->organisation) + 1);
+    account->next = session->accounts;
+    session->accounts = account;
+    session->account_count++;
+    return account;
+}
+
+static struct presence presence_of(const struct account *account)
+{
+    const struct session *session = account->session;
+    struct presence presence = {.connection = session->connection, .capabilities = account->capabilities};
+    memcpy(presence.inbox, session->server->inboxes[account->inbox_at], INBOX_SIZE);
+    return presence;
 }
 
 void account_free(struct account *account, bool clear_presence)
 {
     struct session *session = account->session;
-    struct device_server *server = session->server;
+    struct presence presence = presence_of(account);
+    char id[ID_SIZE];
+    account_id(account, id);
     /* Also where the attach has failed or is under way: it may have been done. Fenced, so it harms nobody else. */
     if (clear_presence)
-        store_device_detach(server->domain->store, account->device_id, &account->presence, NULL, NULL);
-    store_cancel(account->attach);
-    store_cancel(account->pending_read);
-    timer_cancel(&account->pending_retry);
-    free(account->pending);
-    if (account->device) {
-        METRIC_ADD(DEVICES_ATTACHED, -1);
-        record__device__free_unpacked(account->device, NULL);
-    }
-    table_remove(&server->accounts, &account->by_id);
-    list_remove(&account->node);
-    list_remove(&account->renewing);
+        store_device_detach(session->server->domain->store, id, &presence, NULL, NULL);
+    put_to_rest(account);
+    METRIC_ADD(DEVICES_ATTACHED, account->attached ? -1 : 0);
+    struct account **link = &session->accounts;
+    while (*link != account)
+        link = &(*link)->next;
+    *link = account->next;
     session->account_count--;
-    free(account);
+    slab_put(account);
 }
 
-static void send_welcome(struct account *account, const struct device_attached *attached)
+/* ---- the record ---- */
+
+const Record__Device *account_record(const struct account *account)
+{
+    return account->awake ? account->awake->device : NULL;
+}
+
+static void keep_record(struct account *account, const Record__Device *device)
+{
+    struct awake *awake = awaken(account);
+    if (awake->device)
+        record__device__free_unpacked(awake->device, NULL);
+    awake->device = (Record__Device *)store_record_copy(&device->base);
+}
+
+void account_rotated(struct account *account, const Record__Device *next)
+{
+    uint8_t digest[DEVICE_KEY_DIGEST_BYTES];
+    keep_record(account, next);
+    if (store_key_digest(bytes_make(next->possession_key.data, next->possession_key.len), digest) != ERR_OK)
+        return; /* the old generation's attaches are refused, and the phone says Hello anew */
+    account->generation = next->generation;
+    memcpy(account->key_digest, digest, sizeof digest);
+}
+
+static void attach(struct account *account);
+
+void account_wake(struct account *account)
+{
+    struct awake *awake = awaken(account);
+    if (!awake->device && !awake->attach)
+        attach(account); /* it says the same presence once more, and brings the record */
+}
+
+/* True while the record is being read; when that failed it is not waited for again, but told to the phone. */
+static bool waits_for_record(struct account *account)
+{
+    struct awake *awake = awaken(account);
+    bool failed = awake->failed;
+    awake->failed = false;
+    if (awake->device || failed)
+        return false;
+    account_wake(account);
+    return true;
+}
+
+bool session_must_wait(struct session *session, const char *subject, bool record)
+{
+    uint8_t id[ID_BYTES];
+    bool waits = false;
+    if (!id_pack(bytes_of(subject), id))
+        return false;
+    for (struct account *account = session->accounts; account; account = account->next)
+        if (is_of_user(account, id))
+            waits |= !account->attached || (record && waits_for_record(account));
+    return waits;
+}
+
+/* ---- attaching ---- */
+
+static void send_welcome(struct account *account, const char *id, const struct device_attached *attached)
 {
     struct session *session = account->session;
     Nanopush__V1__Welcome welcome = NANOPUSH__V1__WELCOME__INIT;
     Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
-    welcome.device_id = account->device_id;
-    welcome.heartbeat_ms = session->server->options.heartbeat_ms;
+    welcome.device_id = (char *)id;
+    welcome.heartbeat_ms = session->heartbeat_s * 1000u;
     welcome.broker_unix_ms = (uint64_t)attached->now_unix_ms;
     welcome.pending_count = (uint32_t)attached->pending_count;
     welcome.locked_until_unix_ms = (uint64_t)attached->locked_until_unix_ms;
@@ -77,77 +214,13 @@ static void send_welcome(struct account *account, const struct device_attached *
     session_send(session, &message);
 }
 
-/* ---- what waits: read one after the other, so that a phone with many costs no more at a time than one with few ---- */
-
-static void read_pending(struct account *account);
-
-static void on_pending_retry(void *arg)
-{
-    read_pending(arg);
-}
-
-void account_init_retry(struct account *account)
-{
-    timer_init(&account->pending_retry, account->session->server->domain->loop, on_pending_retry, account);
-}
-
-static void push_pending(struct account *account, const struct challenge_view *view)
-{
-    struct session *session = account->session;
-    struct buf frame = {0};
-    if (view->state == CHALLENGE_PENDING && challenge_fits(view, account->capabilities) &&
-        challenge_push_frame(session->server->domain, view, account->device_id, &frame) == ERR_OK &&
-        session_write(session, buf_view(&frame))) {
-        METRIC_ADD(PUSHES_SENT, 1);
-        challenge_progressed(session->server->domain, view->record->id, account->device_id,
-                             NANOPUSH__V1__PROGRESS__PROGRESS_SENT);
-    }
-    buf_done(&frame);
-}
-
-static void on_pending_read(enum err e, const struct challenge_view *view, void *arg)
-{
-    struct account *account = arg;
-    account->pending_read = NULL;
-    if (e == ERR_UNAVAILABLE || e == ERR_TIMEOUT) {
-        timer_start(&account->pending_retry, PENDING_RETRY_MS);
-        return;
-    }
-    if (e == ERR_OK)
-        push_pending(account, view);
-    account->pending_next++;
-    read_pending(account);
-}
-
-static void read_pending(struct account *account)
-{
-    if (account->pending_next < account->pending_count && account->session->state != SESSION_CLOSING)
-        account->pending_read =
-            store_challenge_get(account->session->server->domain->store,
-                                account->pending[account->pending_next], false, on_pending_read, account);
-}
-
-static void take_pending(struct account *account, const struct device_attached *attached)
-{
-    store_cancel(account->pending_read);
-    timer_cancel(&account->pending_retry);
-    free(account->pending);
-    account->pending = NULL;
-    account->pending_read = NULL;
-    account->pending_next = 0;
-    account->pending_count = attached->pending_count;
-    if (attached->pending_count == 0)
-        return;
-    account->pending = mem_new(attached->pending_count * sizeof *account->pending);
-    memcpy(account->pending, attached->pending, attached->pending_count * sizeof *account->pending);
-    read_pending(account);
-}
-
 static void deny(struct account *account)
 {
     struct session *session = account->session;
+    char id[ID_SIZE];
+    account_id(account, id);
     METRIC_ADD(HELLOS_DENIED, 1);
-    session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, account->device_id, "hello refused");
+    session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, id, "hello refused");
     account_free(account, true);
     session_strike(session);
     session_end_without_account(session);
@@ -156,58 +229,77 @@ static void deny(struct account *account)
 /* Denied because the keys that were named are those of before a rotation that this connection asked for itself. */
 static bool is_overtaken(struct account *account)
 {
-    if (account->rotating)
-        account->denied = true;
-    else if (account->doubtful) /* whether its keys are still good is for the phone's next Hello to show */
+    struct awake *awake = account->awake;
+    if (awake->rotating)
+        awake->denied = true;
+    else if (awake->doubtful) /* whether its keys are still good is for the phone's next Hello to show */
         session_go_away(account->session, NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING, 0, CLOSE_LOCAL);
-    else if (account->device && account->attach_generation != account->generation)
-        account_attach(account);
+    else if (account->attached && awake->attach_generation != account->generation)
+        attach(account);
     else
         return false;
     return true;
+}
+
+static void on_not_attached(struct account *account)
+{
+    struct session *session = account->session;
+    char id[ID_SIZE];
+    if (account->attached) { /* it goes on being attached as it was; presence must come to name this inbox */
+        account->awake->failed = true;
+        device_server_renew_later(session->server, account);
+        return;
+    }
+    account_id(account, id);
+    session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, id, "say hello again later");
+    account_free(account, true);
+}
+
+static void on_first_attached(struct account *account, const char *id, const struct device_attached *attached)
+{
+    struct session *session = account->session;
+    account->attached = true;
+    METRIC_ADD(HELLOS_ACCEPTED, 1);
+    METRIC_ADD(DEVICES_ATTACHED, 1);
+    LOG(INFO, DEVICE, "session-attached", "conn=%llu device=%s pending=%zu",
+        (unsigned long long)session->connection, id, attached->pending_count);
+    if (session->state == SESSION_GREETING) /* and not CLOSING, by a Bye right behind its Hello */
+        session_set_state(session, SESSION_ATTACHED);
+    stream_park(session->stream);
+    send_welcome(account, id, attached);
 }
 
 static void on_attached(enum err e, const struct device_attached *attached, void *arg)
 {
     struct account *account = arg;
     struct session *session = account->session;
-    bool first = !account->device;
-    account->attach = NULL;
+    struct awake *awake = account->awake;
+    awake->attach = NULL;
     session_release(session);
     if (e == ERR_DENIED && is_overtaken(account))
         return;
-    if (e == ERR_DENIED ||
-        (e == ERR_OK && strcmp(attached->device->organisation, account->organisation) != 0)) {
+    if (e == ERR_DENIED || (e == ERR_OK && !account->attached &&
+                            strcmp(attached->device->organisation, awake->organisation) != 0)) {
         deny(account);
         return;
     }
     if (e != ERR_OK) {
-        if (!first) { /* it goes on being attached as it was; presence must come to name this inbox */
-            device_server_renew_later(session->server, account);
-            return;
-        }
-        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, account->device_id,
-                      "say hello again later");
-        account_free(account, true);
+        on_not_attached(account);
         return;
     }
+    struct presence presence = presence_of(account);
     struct route old = {.presence = attached->taken};
-    memcpy(old.device_id, account->device_id, ID_SIZE);
-    bool ours = attached->taken.connection == account->presence.connection &&
-                strcmp(attached->taken.inbox, account->presence.inbox) == 0;
-    if (first) {
-        account->device = (Record__Device *)store_record_copy(&attached->device->base);
-        METRIC_ADD(HELLOS_ACCEPTED, 1);
-        METRIC_ADD(DEVICES_ATTACHED, 1);
-        LOG(INFO, DEVICE, "session-attached", "conn=%llu device=%s pending=%zu",
-            (unsigned long long)session->connection, account->device_id, attached->pending_count);
-        if (session->state == SESSION_GREETING) /* and not CLOSING, by a Bye right behind its Hello */
-            session_set_state(session, SESSION_ATTACHED);
-        stream_park(session->stream);
-        send_welcome(account, attached);
-    }
-    take_pending(account, attached);
-    if (account->again)
+    bool ours = attached->taken.connection == presence.connection &&
+                strcmp(attached->taken.inbox, presence.inbox) == 0;
+    account_id(account, old.device_id);
+    if (awake->attach_generation == account->generation)
+        keep_record(account, attached->device);
+    if (!account->attached)
+        on_first_attached(account, old.device_id, attached);
+    if (awake->read_pending)
+        pending_take(account, attached);
+    awake->read_pending = false;
+    if (awake->again)
         account_attach(account);
     if (old.presence.inbox[0] && !ours)
         router_take(session->server->domain->router, &old,
@@ -216,21 +308,45 @@ static void on_attached(enum err e, const struct device_attached *attached, void
 
 void account_rotation_ended(struct account *account, enum err e)
 {
-    account->doubtful = e == ERR_UNAVAILABLE || e == ERR_TIMEOUT;
-    if (account->rotating && --account->rotating == 0 && account->denied)
+    struct awake *awake = awaken(account);
+    awake->doubtful = e == ERR_UNAVAILABLE || e == ERR_TIMEOUT;
+    if (awake->rotating && --awake->rotating == 0 && awake->denied)
         account_attach(account);
+}
+
+/* The inbox that attaches name from now on; accounts that name the one before are attached anew meanwhile. */
+static void note_inbox(struct device_server *server)
+{
+    const char *now = store_inbox(server->domain->store);
+    if (strcmp(now, server->inboxes[server->inbox_at]) == 0)
+        return;
+    server->inbox_at ^= 1;
+    memcpy(server->inboxes[server->inbox_at], now, strlen(now) + 1);
+}
+
+static void attach(struct account *account)
+{
+    struct session *session = account->session;
+    struct device_server *server = session->server;
+    struct awake *awake = awaken(account);
+    char id[ID_SIZE];
+    awake->denied = awake->again = awake->failed = false;
+    awake->attach_generation = account->generation;
+    note_inbox(server);
+    account->inbox_at = server->inbox_at & 1;
+    account->stale = false;
+    struct presence presence = presence_of(account);
+    account_id(account, id);
+    awake->attach = store_device_attach(server->domain->store, id, account->generation, account->key_digest,
+                                        &presence, on_attached, account);
 }
 
 void account_attach(struct account *account)
 {
-    struct store *store = account->session->server->domain->store;
-    account->again = account->attach != NULL;
-    if (account->attach)
-        return;
-    account->denied = false;
-    account->presence = store_presence(store, account->session->connection, account->capabilities);
-    account->attach_generation = account->generation;
-    account->attach = store_device_attach(store, account->device_id, account->generation,
-                                          bytes_make(account->possession_key, P256_PUBLIC_BYTES),
-                                          &account->presence, on_attached, account);
+    struct awake *awake = awaken(account);
+    awake->read_pending = true;
+    if (awake->attach)
+        awake->again = true;
+    else
+        attach(account);
 }

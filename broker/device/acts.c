@@ -35,12 +35,16 @@ static void refuse(struct session *session, enum err e, const char *device_id)
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, device_id, "send it again");
 }
 
-/* The account that an act is about, and room to do it in. @return NULL when that was answered with an Error. */
+/* The account that an act is about, with its record, and room to do it in. @return NULL when that was answered with an Error. */
 static struct operation *begin(struct session *session, const char *device_id, struct account **account)
 {
     *account = session_account(session, device_id);
     if (!*account) {
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, device_id, "say hello first");
+        return NULL;
+    }
+    if (!account_record(*account)) {
+        refuse(session, ERR_UNAVAILABLE, device_id);
         return NULL;
     }
     return operation_new(session, device_id, device_id);
@@ -54,12 +58,8 @@ static void on_rotated(enum err e, const Record__Device *next, void *arg)
     char id[ID_SIZE];
     snprintf(id, sizeof id, "%s", operation->device_id);
     operation_free(operation);
-    if (account && e == ERR_OK) { /* what this connection signs from now on is checked with the new keys */
-        record__device__free_unpacked(account->device, NULL);
-        account->device = (Record__Device *)store_record_copy(&next->base);
-        account->generation = next->generation;
-        memcpy(account->possession_key, next->possession_key.data, P256_PUBLIC_BYTES);
-    }
+    if (account && e == ERR_OK) /* what this connection signs from now on is checked with the new keys */
+        account_rotated(account, next);
     if (account)
         account_rotation_ended(account, e);
     if (e != ERR_OK) {
@@ -75,9 +75,9 @@ void on_rotate(struct session *session, const Nanopush__V1__Rotate *rotate)
     struct operation *operation = begin(session, rotate->device_id, &account);
     if (!operation)
         return;
-    account->rotating++;
+    account->awake->rotating++;
     operation->act =
-        device_rotate(session->server->domain, account->device, bytes_of(rotate->jws),
+        device_rotate(session->server->domain, account_record(account), bytes_of(rotate->jws),
                       bytes_make(rotate->possession_key.data, rotate->possession_key.len),
                       bytes_make(rotate->user_verification_key.data, rotate->user_verification_key.len),
                       on_rotated, operation);
@@ -103,8 +103,9 @@ void on_unlock(struct session *session, const Nanopush__V1__Unlock *unlock)
     struct account *account;
     struct operation *operation = begin(session, unlock->device_id, &account);
     if (operation)
-        operation->act = device_unlock(session->server->domain, account->device, session->channel_binding,
-                                       bytes_of(unlock->jws), on_unlocked, operation);
+        operation->act =
+            device_unlock(session->server->domain, account_record(account), session->channel_binding,
+                          bytes_of(unlock->jws), on_unlocked, operation);
 }
 
 static void on_removed(enum err e, void *arg)
@@ -125,6 +126,7 @@ void on_remove(struct session *session, const Nanopush__V1__Remove *remove)
     struct account *account;
     struct operation *operation = begin(session, remove->device_id, &account);
     if (operation)
-        operation->act = device_remove(session->server->domain, account->device, session->channel_binding,
-                                       bytes_of(remove->jws), on_removed, operation);
+        operation->act =
+            device_remove(session->server->domain, account_record(account), session->channel_binding,
+                          bytes_of(remove->jws), on_removed, operation);
 }

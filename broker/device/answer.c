@@ -35,11 +35,17 @@ static void on_done(enum err e, enum challenge_state state, const char *device_i
     }
 }
 
+static bool is_by(const Nanopush__V1__AnswerMessage *answer, const struct account *account)
+{
+    const Record__Device *device = account_record(account);
+    return device && answer_is_by(bytes_of(answer->jws), device);
+}
+
 /* The account whose key the answer names, or any that the challenge is for: it refuses what is not its own. */
 static struct account *signer_of(struct session *session, const Nanopush__V1__AnswerMessage *answer)
 {
     struct account *first = session_account_for(session, answer->challenge_id, NULL), *next = first;
-    while (next && !answer_is_by(bytes_of(answer->jws), next->device))
+    while (next && !is_by(answer, next))
         next = session_account_for(session, answer->challenge_id, next);
     return next ? next : first;
 }
@@ -52,8 +58,14 @@ void on_answer(struct session *session, const Nanopush__V1__AnswerMessage *answe
                       "no such challenge");
         return;
     }
-    struct operation *operation = operation_new(session, answer->challenge_id, account->device_id);
+    const Record__Device *device = account_record(account);
+    if (!device) {
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, answer->challenge_id,
+                      "not stored; send it again");
+        return;
+    }
+    struct operation *operation = operation_new(session, answer->challenge_id, device->id);
     if (operation)
-        operation->answer = challenge_answer(session->server->domain, account->device, answer->challenge_id,
+        operation->answer = challenge_answer(session->server->domain, device, answer->challenge_id,
                                              bytes_of(answer->jws), on_done, operation);
 }

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "device/session.h"
@@ -59,18 +58,10 @@ void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
                       "hello was said before");
         return;
     }
-    struct account *account = mem_new(sizeof *account);
-    account->session = session;
-    memcpy(account->device_id, hello->device_id, ID_SIZE);
-    memcpy(account->organisation, hello->organisation, strlen(hello->organisation) + 1);
-    memcpy(account->possession_key, hello->possession_key.data, P256_PUBLIC_BYTES);
-    account->generation = hello->generation;
-    account->capabilities = hello->capabilities & (CAPABILITY_CHOOSE | CAPABILITY_CODE);
-    list_init(&account->renewing);
-    account_init_retry(account);
-    list_append(&session->accounts, &account->node);
-    session->account_count++;
-    if (table_add(&server->accounts, &account->by_id, table_hash(bytes_of(account->device_id))) != ERR_OK)
-        abort(); /* the table's first buckets, see mem_new() */
+    struct account *account = account_new(session, hello);
+    if (!account) {
+        session_close(session, CLOSE_NOMEM);
+        return;
+    }
     account_attach(account);
 }

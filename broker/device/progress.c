@@ -7,8 +7,11 @@ static bool progressed(struct session *session, const char *challenge_id, unsign
 {
     struct account *account = session_account_for(session, challenge_id, NULL);
     bool ours = account;
-    for (; account; account = session_account_for(session, challenge_id, account))
-        challenge_progressed(session->server->domain, challenge_id, account->device_id, progress);
+    for (; account; account = session_account_for(session, challenge_id, account)) {
+        char id[ID_SIZE];
+        account_id(account, id);
+        challenge_progressed(session->server->domain, challenge_id, id, progress);
+    }
     return ours;
 }
 

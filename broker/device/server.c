@@ -3,11 +3,14 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "device/session.h"
 
+#define PLACES_STEP         512
+#define PLACES_MAX          (1u << CONNECTION_PLACE_BITS)
 #define RENEW_TICK_MS       10
 #define RENEW_AGAIN_MS      1000
 #define RENEW_PER_TICK      100
@@ -15,6 +18,28 @@
 #define TAKEN_RETURN_MS     5000  /* so that two holders of one device do not chase each other */
 #define DRAIN_RETURN_MS     10000 /* phones come back within so much, each at a time of its own */
 #define SESSION_QUEUE_BYTES (256 * 1024)
+
+/* @return false when there are all that a number has room for, or memory is out. */
+static bool add_places(struct device_server *server)
+{
+    unsigned more = server->place_count + PLACES_STEP;
+    if (more > PLACES_MAX)
+        return false;
+    struct session **sessions = realloc(server->sessions, more * sizeof *sessions);
+    if (!sessions)
+        return false;
+    server->sessions = sessions;
+    uint16_t *free_places = realloc(server->free_places, more * sizeof *free_places);
+    if (!free_places)
+        return false;
+    server->free_places = free_places;
+    for (unsigned place = more; place-- > server->place_count;) {
+        sessions[place] = NULL;
+        free_places[server->free_count++] = (uint16_t)place; /* the lowest is taken first */
+    }
+    server->place_count = more;
+    return true;
+}
 
 size_t device_server_connections(const struct device_server *server)
 {
@@ -33,12 +58,13 @@ void device_server_deliver(struct device_server *server, enum hint_kind kind, co
     struct account *account = account_find(server, device_id, connection);
     if (!account)
         return;
-    if (!account->device) {
-        account->again = true; /* attaching: what it reads may be from before this */
+    if (!account->attached) {
+        account->awake->again = true; /* attaching: what it reads may be from before this */
         return;
     }
     if (!session_write(account->session, frame) || kind != HINT_PUSH)
         return;
+    account_wake(account); /* an answer is to come */
     METRIC_ADD(PUSHES_SENT, 1);
     challenge_progressed(server->domain, challenge_id, device_id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT);
 }
@@ -59,61 +85,112 @@ void device_server_taken(struct device_server *server, const char *device_id, ui
     session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_TAKEN_OVER, TAKEN_RETURN_MS, CLOSE_LOCAL);
 }
 
+/* ---- places ---- */
+
+bool device_server_enter(struct device_server *server, struct session *session)
+{
+    if (server->free_count == 0 && !add_places(server))
+        return false;
+    unsigned place = server->free_places[--server->free_count];
+    session->connection = ++server->last_serial << CONNECTION_PLACE_BITS | place;
+    server->sessions[place] = session;
+    server->session_count++;
+    sweep_start(server);
+    return true;
+}
+
+void device_server_leave(struct device_server *server, struct session *session)
+{
+    unsigned place = session->connection & (PLACES_MAX - 1);
+    server->sessions[place] = NULL;
+    server->free_places[server->free_count++] = (uint16_t)place;
+    server->session_count--;
+}
+
+struct session *device_server_session(const struct device_server *server, uint64_t connection)
+{
+    unsigned place = connection & (PLACES_MAX - 1);
+    struct session *session = place < server->place_count ? server->sessions[place] : NULL;
+    return session && session->connection == connection ? session : NULL;
+}
+
+uint32_t device_server_now(const struct device_server *server)
+{
+    return (uint32_t)((clock_mono_ms() - server->start_mono_ms) / 100);
+}
+
 /* ---- attach everybody again ---- */
+
+static unsigned attach_stale(struct session *session)
+{
+    unsigned count = 0;
+    for (struct account *account = session->accounts; account; account = account->next)
+        if (account->stale) {
+            account_attach(account);
+            count++;
+        }
+    return count;
+}
 
 static void on_renew_tick(void *arg)
 {
     struct device_server *server = arg;
-    for (int i = 0; i < RENEW_PER_TICK && !list_empty(&server->renewing); i++) {
-        struct account *account = CONTAINER_OF(server->renewing.next, struct account, renewing);
-        list_remove(&account->renewing);
-        account_attach(account);
-    }
-    if (!list_empty(&server->renewing))
+    unsigned attached = 0;
+    for (; attached < RENEW_PER_TICK && server->renew_at < server->place_count; server->renew_at++)
+        if (server->sessions[server->renew_at])
+            attached += attach_stale(server->sessions[server->renew_at]);
+    if (server->renew_at < server->place_count) {
         timer_start(&server->renew, RENEW_TICK_MS);
-}
-
-static void renew_later(struct table_node *node, void *arg)
-{
-    struct device_server *server = arg;
-    struct account *account = CONTAINER_OF(node, struct account, by_id);
-    list_remove(&account->renewing);
-    list_append(&server->renewing, &account->renewing);
+        return;
+    }
+    server->renew_at = 0;
+    if (server->renew_again)
+        timer_start(&server->renew, RENEW_AGAIN_MS);
+    server->renew_again = false;
 }
 
 void device_server_renew_later(struct device_server *server, struct account *account)
 {
-    list_remove(&account->renewing);
-    list_append(&server->renewing, &account->renewing);
-    if (!timer_armed(&server->renew))
+    account->stale = true;
+    if (timer_armed(&server->renew))
+        server->renew_again = true; /* this round may have passed it */
+    else
         timer_start(&server->renew, RENEW_AGAIN_MS);
 }
 
 void device_server_renew(struct device_server *server)
 {
-    table_each(&server->accounts, renew_later, server);
+    for (unsigned place = 0; place < server->place_count; place++)
+        if (server->sessions[place])
+            for (struct account *each = server->sessions[place]->accounts; each; each = each->next)
+                each->stale = true;
+    server->renew_at = 0;
     timer_start(&server->renew, RENEW_TICK_MS);
 }
 
 /* ---- end ---- */
 
+static unsigned random_below(unsigned limit)
+{
+    uint32_t random = 0;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        random = 0;
+    return random % limit;
+}
+
 static void on_drain_tick(void *arg)
 {
     struct device_server *server = arg;
-    unsigned sent = 0;
-    LIST_EACH_SAFE (node, &server->sessions) {
-        struct session *session = CONTAINER_OF(node, struct session, node);
-        uint32_t random = 0;
-        if (session->state == SESSION_CLOSING)
+    for (unsigned sent = 0; sent < server->drain_per_tick && server->drain_at < server->place_count;
+         server->drain_at++) {
+        struct session *session = server->sessions[server->drain_at];
+        if (!session || session->state == SESSION_CLOSING)
             continue;
-        if (sent++ >= server->drain_per_tick)
-            break;
-        if (getrandom(&random, sizeof random, 0) != sizeof random)
-            random = 0;
-        session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING, random % DRAIN_RETURN_MS,
-                        CLOSE_DRAINED);
+        session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING,
+                        random_below(DRAIN_RETURN_MS), CLOSE_DRAINED);
+        sent++;
     }
-    if (server->session_count)
+    if (server->drain_at < server->place_count)
         timer_start(&server->drain, DRAIN_TICK_MS);
 }
 
@@ -121,14 +198,17 @@ void device_server_drain(struct device_server *server, unsigned within_ms)
 {
     unsigned ticks = within_ms / 2 / DRAIN_TICK_MS + 1; /* half of the time is for saying goodbye */
     server->drain_per_tick = (unsigned)(server->session_count / ticks + 1);
+    server->drain_at = 0;
     LOG(INFO, DEVICE, "draining", "connections=%zu", server->session_count);
     on_drain_tick(server);
 }
 
 void device_server_abort(struct device_server *server)
 {
-    LIST_EACH_SAFE (node, &server->sessions) {
-        struct session *session = CONTAINER_OF(node, struct session, node);
+    for (unsigned place = 0; place < server->place_count; place++) {
+        struct session *session = server->sessions[place];
+        if (!session)
+            continue;
         session_set_state(session, SESSION_CLOSING);
         stream_abort(session->stream, CLOSE_DRAINED);
     }
@@ -148,8 +228,10 @@ struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
     server->limits.write_max = SESSION_QUEUE_BYTES;
     server->on_closed = on_closed;
     server->arg = arg;
-    list_init(&server->sessions);
-    list_init(&server->renewing);
+    slab_init(&server->session_slab, sizeof(struct session), true); /* channel bindings are in it */
+    slab_init(&server->account_slab, sizeof(struct account), false);
+    server->start_mono_ms = clock_mono_ms();
+    sweep_init(server);
     timer_init(&server->renew, domain->loop, on_renew_tick, server);
     timer_init(&server->drain, domain->loop, on_drain_tick, server);
     return server;
@@ -161,7 +243,11 @@ void device_server_free(struct device_server *server)
         return;
     timer_cancel(&server->renew);
     timer_cancel(&server->drain);
-    table_done(&server->accounts);
+    timer_cancel(&server->sweep);
+    slab_done(&server->session_slab);
+    slab_done(&server->account_slab);
+    free(server->sessions);
+    free(server->free_places);
     SSL_CTX_free(server->tls);
     free(server);
 }

@@ -15,7 +15,10 @@
 struct device_server;
 
 struct device_options {
-    unsigned heartbeat_ms, hello_timeout_ms, handshake_timeout_ms;
+    unsigned heartbeat_ms;      /* each phone gets its own, up to jitter_percent shorter */
+    unsigned jitter_percent;    /* 0 to 50 */
+    unsigned connection_life_s; /* a phone is asked to connect anew after three quarters of it to all of it */
+    unsigned hello_timeout_ms, handshake_timeout_ms;
     uint8_t trust_anchor[SHA256_BYTES]; /* SHA-256 of the issuing CA's SPKI: what phones pin */
 };
 

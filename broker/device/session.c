@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -10,6 +12,8 @@
 #include "core/metrics.h"
 #include "wire/frame.h"
 #include "wire/message.h"
+
+#define LIFE_SPREAD 4 /* a connection lives between three quarters of connection_life_s and all of it */
 
 static const char *const state_names[] = {
     [SESSION_HANDSHAKE] = "handshake",
@@ -34,7 +38,12 @@ void session_set_state(struct session *session, enum session_state state)
     }
     LOG(DEBUG, DEVICE, "session-state", "conn=%llu from=%s to=%s", (unsigned long long)session->connection,
         state_names[session->state], state_names[state]);
-    session->state = state;
+    session->state = (uint8_t)state;
+    if (state == SESSION_ATTACHED) {
+        timer_cancel(session->greeting);
+        free(session->greeting);
+        session->greeting = NULL;
+    }
 }
 
 /* ---- out ---- */
@@ -42,7 +51,8 @@ void session_set_state(struct session *session, enum session_state state)
 void session_close(struct session *session, enum close_reason reason)
 {
     session_set_state(session, SESSION_CLOSING);
-    timer_cancel(&session->timer);
+    if (session->greeting)
+        timer_cancel(session->greeting);
     stream_close(session->stream, reason);
 }
 
@@ -113,7 +123,10 @@ static void send_pong(struct session *session)
 
 struct operation *operation_new(struct session *session, const char *subject, const char *device_id)
 {
-    if (session->operation_count >= OPERATIONS_MAX) {
+    unsigned count = 0;
+    for (const struct operation *each = session->operations; each; each = each->next)
+        count++;
+    if (count >= OPERATIONS_MAX) {
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_LIMIT, subject,
                       "too much under way; send again later");
         return NULL;
@@ -122,15 +135,17 @@ struct operation *operation_new(struct session *session, const char *subject, co
     operation->session = session;
     snprintf(operation->subject, sizeof operation->subject, "%s", subject);
     snprintf(operation->device_id, sizeof operation->device_id, "%s", device_id);
-    list_append(&session->operations, &operation->node);
-    session->operation_count++;
+    operation->next = session->operations;
+    session->operations = operation;
     return operation;
 }
 
 void operation_free(struct operation *operation)
 {
-    list_remove(&operation->node);
-    operation->session->operation_count--;
+    struct operation **link = &operation->session->operations;
+    while (*link != operation)
+        link = &(*link)->next;
+    *link = operation->next;
     free(operation);
 }
 
@@ -149,39 +164,27 @@ void session_end_without_account(struct session *session)
 void session_extend_greeting(struct session *session, unsigned ms)
 {
     if (session->state == SESSION_GREETING)
-        timer_start(&session->timer, ms);
+        timer_start(session->greeting, ms);
 }
 
 /* ---- in ---- */
 
-/* True where what a message is about, a device or something of its user, said Hello and is not answered yet. */
-static bool is_attaching(struct session *session, const char *subject)
-{
-    bool valid = id_valid(bytes_of(subject));
-    LIST_EACH (node, &session->accounts) {
-        struct account *account = CONTAINER_OF(node, struct account, node);
-        if (valid && !account->device && strcmp(id_tag(account->device_id), id_tag(subject)) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* A phone may send on without waiting for Welcome. */
+/* A phone may send on without waiting for Welcome; and what it signed is checked with a record that may have to be read. */
 static bool must_wait(struct session *session, const Nanopush__V1__PhoneMessage *message)
 {
     switch (message->message_case) {
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ACK:
-        return is_attaching(session, message->ack->challenge_id);
+        return session_must_wait(session, message->ack->challenge_id, false);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_SEEN:
-        return is_attaching(session, message->seen->challenge_id);
+        return session_must_wait(session, message->seen->challenge_id, false);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ANSWER:
-        return is_attaching(session, message->answer->challenge_id);
+        return session_must_wait(session, message->answer->challenge_id, true);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ROTATE:
-        return is_attaching(session, message->rotate->device_id);
+        return session_must_wait(session, message->rotate->device_id, true);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_UNLOCK:
-        return is_attaching(session, message->unlock->device_id);
+        return session_must_wait(session, message->unlock->device_id, true);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_REMOVE:
-        return is_attaching(session, message->remove->device_id);
+        return session_must_wait(session, message->remove->device_id, true);
     default:
         return false;
     }
@@ -266,7 +269,7 @@ static void on_read(struct stream *stream, void *arg)
             session_close(session, CLOSE_PROTOCOL);
             return;
         }
-        session->heard_mono_ms = clock_mono_ms();
+        session->heard_ds = device_server_now(session->server);
         if (session->held) {
             stream_pause_read(stream); /* it, and what follows, stays in the input until session_release() */
             return;
@@ -278,20 +281,9 @@ static void on_read(struct stream *stream, void *arg)
 
 /* ---- life ---- */
 
-static void on_timer(void *arg)
+static void on_greeting_over(void *arg)
 {
-    struct session *session = arg;
-    struct device_server *server = session->server;
-    unsigned allowed_ms = server->options.heartbeat_ms + server->options.heartbeat_ms / 2;
-    if (session->state != SESSION_ATTACHED) {
-        session_close(session, CLOSE_IDLE);
-        return;
-    }
-    int64_t silent_ms = clock_mono_ms() - session->heard_mono_ms;
-    if (silent_ms >= allowed_ms)
-        session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_IDLE, 0, CLOSE_IDLE);
-    else
-        timer_start(&session->timer, allowed_ms - (unsigned)silent_ms);
+    session_close(arg, CLOSE_IDLE);
 }
 
 static void on_open(struct stream *stream, void *arg)
@@ -305,7 +297,17 @@ static void on_open(struct stream *stream, void *arg)
         session_close(session, CLOSE_INTERNAL);
         return;
     }
-    timer_start(&session->timer, session->server->options.hello_timeout_ms);
+    timer_start(session->greeting, session->server->options.hello_timeout_ms);
+}
+
+static void release(struct session *session)
+{
+    struct device_server *server = session->server;
+    if (session->greeting)
+        timer_cancel(session->greeting);
+    free(session->greeting);
+    device_server_leave(server, session);
+    slab_put(session);
 }
 
 static void on_closed(struct stream *stream, enum close_reason reason, void *arg)
@@ -315,24 +317,21 @@ static void on_closed(struct stream *stream, enum close_reason reason, void *arg
     const char *tls_error = stream_tls_error(stream);
     if (session->state == SESSION_HANDSHAKE)
         METRIC_ADD(TLS_HANDSHAKES_FAILED, 1);
-    LOG(INFO, DEVICE, "session-closed", "conn=%llu state=%s reason=%s accounts=%zu%s%s",
+    LOG(INFO, DEVICE, "session-closed", "conn=%llu state=%s reason=%s accounts=%u%s%s",
         (unsigned long long)session->connection, state_names[session->state], close_reason_label(reason),
         session->account_count, tls_error ? " tls=" : "", tls_error ? LOG_STR(tls_error) : "");
     close_reason_count(reason);
     METRIC_ADD(OPEN_DEVICE, -1);
-    while (!list_empty(&session->accounts))
-        account_free(CONTAINER_OF(session->accounts.next, struct account, node), true);
-    while (!list_empty(&session->operations)) {
-        struct operation *operation = CONTAINER_OF(session->operations.next, struct operation, node);
+    while (session->accounts)
+        account_free(session->accounts, true);
+    while (session->operations) {
+        struct operation *operation = session->operations;
         challenge_op_cancel(operation->answer);
         enrolment_op_cancel(operation->enrolment);
         device_op_cancel(operation->act);
         operation_free(operation);
     }
-    timer_cancel(&session->timer);
-    list_remove(&session->node);
-    server->session_count--;
-    free(session);
+    release(session);
     if (server->on_closed)
         server->on_closed(server->arg);
 }
@@ -343,23 +342,39 @@ static const struct stream_handlers stream_handlers = {
     .on_closed = on_closed,
 };
 
+/* Each phone's own, so that those that came at once do not beat at once, nor all end at once a day later. */
+static void spread(struct session *session)
+{
+    const struct device_options *options = &session->server->options;
+    uint16_t random[2] = {0};
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        random[0] = random[1] = 0;
+    uint32_t heartbeat_s = options->heartbeat_ms / 1000, life_ds = options->connection_life_s * 10;
+    session->heartbeat_s =
+        (uint16_t)(heartbeat_s - heartbeat_s * options->jitter_percent / 100 * random[0] / UINT16_MAX);
+    session->end_ds =
+        session->heard_ds + life_ds - (uint32_t)((uint64_t)life_ds / LIFE_SPREAD * random[1] / UINT16_MAX);
+}
+
 struct session *session_new(struct device_server *server, int fd)
 {
-    struct session *session = mem_new(sizeof *session);
+    struct session *session = slab_take(&server->session_slab);
+    if (!session || !device_server_enter(server, session)) {
+        close(fd);
+        slab_put(session);
+        return NULL;
+    }
     session->server = server;
-    session->connection = ++server->last_connection;
-    session->heard_mono_ms = clock_mono_ms();
-    list_init(&session->accounts);
-    list_init(&session->operations);
-    timer_init(&session->timer, server->domain->loop, on_timer, session);
+    session->heard_ds = device_server_now(server);
+    spread(session);
+    session->greeting = mem_new(sizeof *session->greeting);
+    timer_init(session->greeting, server->domain->loop, on_greeting_over, session);
     session->stream = stream_new(server->domain->loop, fd, server->tls, STREAM_SERVER, &server->limits,
                                  &stream_handlers, session);
     if (!session->stream) {
-        free(session);
+        release(session);
         return NULL;
     }
-    list_append(&server->sessions, &session->node);
-    server->session_count++;
     METRIC_ADD(ACCEPTED_DEVICE, 1);
     METRIC_ADD(OPEN_DEVICE, 1);
     return session;

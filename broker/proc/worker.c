@@ -226,6 +226,8 @@ static enum err start(struct worker *worker)
         .redis = setup->redis, .timeout_ms = (unsigned)config->store_timeout_ms, .slot = worker->number};
     struct device_options device = {
         .heartbeat_ms = (unsigned)config->heartbeat_s * 1000,
+        .jitter_percent = (unsigned)config->heartbeat_jitter,
+        .connection_life_s = (unsigned)config->connection_life_s,
         .hello_timeout_ms = (unsigned)config->hello_timeout_ms,
         .handshake_timeout_ms = (unsigned)config->handshake_timeout_ms,
     };

@@ -36,18 +36,20 @@ static void on_attach(struct store_call *call, enum err e, const redisReply *rep
 }
 
 struct store_call *store_device_attach(struct store *store, const char *device_id, uint32_t generation,
-                                       struct bytes possession_key, const struct presence *presence,
-                                       store_device_attach_fn fn, void *arg)
+                                       const uint8_t key_digest[DEVICE_KEY_DIGEST_BYTES],
+                                       const struct presence *presence, store_device_attach_fn fn, void *arg)
 {
     struct store_call *call = call_new(store, SCRIPT_device_attach, device_id, on_attach, arg);
     char text[PRESENCE_SIZE];
+    uint8_t head[DEVICE_HEAD_START_BYTES];
     call->fn.device_attach = fn;
     call_key(call, key_user(id_tag(device_id), "devices"));
     call_key(call, key_user(id_tag(device_id), "presence"));
     call_key(call, key_user(id_tag(device_id), "pending"));
     call_key(call, key_user(id_tag(device_id), "limits"));
     call_arg(call, bytes_of(device_id));
-    call_arg_device_head(call, generation, possession_key);
+    record_device_head_start(generation, key_digest, head);
+    call_arg(call, bytes_make(head, sizeof head));
     presence_print(presence, text);
     call_arg(call, bytes_of(text));
     return call_send(call);

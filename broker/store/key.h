@@ -25,9 +25,11 @@
 #include "base/bytes.h"
 #include "base/id.h"
 
-#define KEY_SIZE     192 /* characters of the longest key, NUL included */
-#define NAME_MAX_LEN 64  /* of an organisation's or portal's id */
-#define INBOX_SIZE   48  /* of an inbox's name, NUL included */
+#define KEY_SIZE                192 /* characters of the longest key, NUL included */
+#define NAME_MAX_LEN            64  /* of an organisation's or portal's id */
+#define INBOX_SIZE              48  /* of an inbox's name, NUL included */
+
+#define DEVICE_KEY_DIGEST_BYTES 16 /* of a possession key: the first bytes of its SHA-256 */
 
 /** A key's name, by value. */
 struct key {

@@ -110,13 +110,33 @@ ProtobufCMessage *store_record_copy(const ProtobufCMessage *record)
     return copy;
 }
 
-enum err record_device_head(uint32_t generation, struct bytes possession_key, uint8_t head[DEVICE_HEAD_BYTES])
+static void begin_head(uint32_t generation, uint8_t *head)
 {
     head[0] = '1';
     head[1] = 'A';
     for (int i = 0; i < 4; i++)
         head[2 + i] = (uint8_t)(generation >> (24 - 8 * i));
+}
+
+enum err record_device_head(uint32_t generation, struct bytes possession_key, uint8_t head[DEVICE_HEAD_BYTES])
+{
+    begin_head(generation, head);
     return sha256(possession_key, head + 6);
+}
+
+void record_device_head_start(uint32_t generation, const uint8_t key_digest[DEVICE_KEY_DIGEST_BYTES],
+                              uint8_t start[DEVICE_HEAD_START_BYTES])
+{
+    begin_head(generation, start);
+    memcpy(start + 6, key_digest, DEVICE_KEY_DIGEST_BYTES);
+}
+
+enum err store_key_digest(struct bytes possession_key, uint8_t out[DEVICE_KEY_DIGEST_BYTES])
+{
+    uint8_t digest[SHA256_BYTES];
+    TRY(sha256(possession_key, digest));
+    memcpy(out, digest, DEVICE_KEY_DIGEST_BYTES);
+    return ERR_OK;
 }
 
 static struct bytes bytes_of_field(const ProtobufCBinaryData *field)

@@ -16,7 +16,8 @@
 #include "store/key.h"
 #include "store/record.pb-c.h"
 
-#define DEVICE_HEAD_BYTES 38
+#define DEVICE_HEAD_BYTES       38
+#define DEVICE_HEAD_START_BYTES (6 + DEVICE_KEY_DIGEST_BYTES) /* as much as says which key it is */
 
 /**
  * Seal a message for a place.
@@ -39,6 +40,10 @@ MUST_CHECK enum err record_open(const struct secret *secret, const struct key *k
 /** The head of an active device's value. @return ERR_OK; ERR_CRYPTO. */
 MUST_CHECK enum err record_device_head(uint32_t generation, struct bytes possession_key,
                                        uint8_t head[DEVICE_HEAD_BYTES]);
+
+/** The start of that head, which scripts compare where the key is known by its digest only. */
+void record_device_head_start(uint32_t generation, const uint8_t key_digest[DEVICE_KEY_DIGEST_BYTES],
+                              uint8_t start[DEVICE_HEAD_START_BYTES]);
 
 /** As record_seal(), for an active device at its place under its user's tag. */
 MUST_CHECK enum err record_seal_device(const struct secret *secret, const Record__Device *device,

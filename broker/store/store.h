@@ -270,14 +270,17 @@ struct device_attached {
 
 typedef void (*store_device_attach_fn)(enum err e, const struct device_attached *attached, void *arg);
 
+/** How a possession key is named where the key itself is not needed. @return ERR_OK; ERR_CRYPTO. */
+MUST_CHECK enum err store_key_digest(struct bytes possession_key, uint8_t out[DEVICE_KEY_DIGEST_BYTES]);
+
 /**
  * Write @p presence and read what is pending, in one step.
- * @p generation and @p possession_key (65 bytes) are those that a verified Hello named.
+ * @p generation and @p key_digest are of what a verified Hello named.
  * Errors: ERR_DENIED: unknown, revoked, or of other keys.
  */
 struct store_call *store_device_attach(struct store *store, const char *device_id, uint32_t generation,
-                                       struct bytes possession_key, const struct presence *presence,
-                                       store_device_attach_fn fn, void *arg);
+                                       const uint8_t key_digest[DEVICE_KEY_DIGEST_BYTES],
+                                       const struct presence *presence, store_device_attach_fn fn, void *arg);
 
 /** The presence of @p connection of this worker, with the inbox of now. */
 struct presence store_presence(const struct store *store, uint64_t connection, unsigned capabilities);

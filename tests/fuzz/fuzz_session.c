@@ -266,8 +266,20 @@ static void hint(void)
     news.id = next_byte() & 1 ? challenge_id : "short";
     news.removed = next_byte() & 1;
     news.device_id = next_byte() & 1 ? device_id : "";
-    news.connection = next_byte() % 4;
+    news.connection = some_connection();
     router_on_hint(domain.router, &news);
+}
+
+/* More than a minute passes in which nothing is asked of an account. */
+static void rest(void)
+{
+    for (unsigned place = 0; place < server->place_count; place++)
+        for (struct account *each = server->sessions[place] ? server->sessions[place]->accounts : NULL; each;
+             each = each->next) {
+            if (each->awake)
+                each->awake->used_ds -= 1000;
+            account_rest(each);
+        }
 }
 
 static void on_turn_over(void *arg)
@@ -364,8 +376,10 @@ static void set_up_once(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 {
-    static const struct device_options options = {
-        .heartbeat_ms = 240000, .hello_timeout_ms = 10000, .handshake_timeout_ms = 10000};
+    static const struct device_options options = {.heartbeat_ms = 240000,
+                                                  .connection_life_s = 86400,
+                                                  .hello_timeout_ms = 10000,
+                                                  .handshake_timeout_ms = 10000};
     static const struct router_sinks sinks = {
         .deliver = on_deliver, .taken = on_taken, .changed = on_changed};
     if (!possession)
@@ -421,6 +435,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
             break;
         case 13:
             device_server_drain(server, 1);
+            break;
+        case 14:
+            rest();
             break;
         default:
             answer_one();

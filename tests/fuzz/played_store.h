@@ -38,6 +38,12 @@ struct store_call {
 static struct store_call *calls[OPEN_MAX];
 static size_t call_count;
 
+/* Of the one session, which is the first; or of a later one, or of none. */
+static uint64_t some_connection(void)
+{
+    return (uint64_t)(next_byte() % 4) << CONNECTION_PLACE_BITS;
+}
+
 static struct store_call *keep(enum call_kind kind, const char *id, void (*fn)(void), void *arg)
 {
     struct store_call *call = calloc(1, sizeof *call);
@@ -140,10 +146,10 @@ struct store_call *store_key_claim(struct store *store, struct bytes public_key,
 }
 
 struct store_call *store_device_attach(struct store *store, const char *device_id, uint32_t generation,
-                                       struct bytes possession_key, const struct presence *presence,
-                                       store_device_attach_fn fn, void *arg)
+                                       const uint8_t key_digest[DEVICE_KEY_DIGEST_BYTES],
+                                       const struct presence *presence, store_device_attach_fn fn, void *arg)
 {
-    (void)store, (void)generation, (void)possession_key, (void)presence;
+    (void)store, (void)generation, (void)key_digest, (void)presence;
     return keep(CALL_ATTACH, device_id, FN(fn), arg);
 }
 
@@ -273,13 +279,13 @@ static void answer_attach(struct store_call *call, enum err e)
         memcpy(pending[i], challenge_id, ID_SIZE);
     attached.pending_count = next_byte() % 4;
     if (next_byte() & 1)
-        attached.taken = (struct presence){.inbox = "here", .connection = next_byte() % 4};
+        attached.taken = (struct presence){.inbox = "here", .connection = some_connection()};
     ((store_device_attach_fn)call->fn)(e, e == ERR_OK ? &attached : NULL, call->arg);
 }
 
 static void answer_settle(struct store_call *call, enum err e)
 {
-    struct route routes[2] = {{.presence = {.inbox = "here", .connection = 1}},
+    struct route routes[2] = {{.presence = {.inbox = "here", .connection = some_connection()}},
                               {.presence = {.inbox = "there"}}};
     static const char inboxes[1][INBOX_SIZE] = {"there"};
     char others[1][ID_SIZE];
@@ -370,7 +376,7 @@ static void answer_one(void)
         break;
     }
     case CALL_REMOVE: {
-        struct device_removed removed = {.presence = {.inbox = "here", .connection = next_byte() % 4}};
+        struct device_removed removed = {.presence = {.inbox = "here", .connection = some_connection()}};
         ((store_device_remove_fn)call->fn)(e, e == ERR_OK ? &removed : NULL, call->arg);
         break;
     }

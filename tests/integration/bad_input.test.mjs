@@ -9,7 +9,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ChallengeState, Mode, Occasion } from "../../build/gen-js/nanopush/v1/common_pb.js";
 import { GoAway_Reason, PhoneMessageSchema } from "../../build/gen-js/nanopush/v1/device_pb.js";
 import { Confirmation, EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
-import { Broker, deadline, exchange, pause, RpcError } from "./harness.mjs";
+import { Broker, deadline, eventually, exchange, pause, RpcError } from "./harness.mjs";
 import { ALPN, CAN_CODE, frame, makeKey, makeKeys, parseUri, Phone } from "./phone.mjs";
 import { login, Portal, refuses, unique } from "./portal.mjs";
 import { handshakeError, noise, sendInTls, sendRaw } from "./raw.mjs";
@@ -38,7 +38,10 @@ async function startEarly() {
   const talking = await (await portal.enrol()).phone.connect();
   const pinging = setInterval(() => talking.send("ping"), 4000);
   broker.onStop(() => clearInterval(pinging));
-  return { started: Date.now(), expired, late, silent, talking };
+  const quiet = await Promise.all(Array.from({ length: 4 }, () => portal.connected()));
+  const beating = setInterval(() => quiet.forEach(({ connection }) => connection.send("ping")), 4000);
+  broker.onStop(() => clearInterval(beating));
+  return { started: Date.now(), expired, late, silent, talking, quiet };
 }
 
 /** A connection to the device port on which nothing was said, by a phone of that enrolment URI or of a new user's. */
@@ -766,5 +769,19 @@ describe("what comes too late", () => {
     await assert.rejects(Phone.enrol(early.expired.uri), { code: "EXPIRED" });
     const { enrolment } = await portal.enrolments.getEnrolment({ id: early.expired.id });
     assert.equal(enrolment.state, EnrolmentState.EXPIRED);
+  });
+
+  test("a phone that only pinged for more than a minute, whose record is put aside, signs in and acts as before", async () => {
+    const [asked, rotating, revoked, removed] = early.quiet;
+    await until(early.started, 61_000);
+    const rests = () => broker.log().match(/account-at-rest/g)?.length ?? 0;
+    await eventually(15_000, "accounts at rest", () => rests() >= early.quiet.length);
+    await portal.signIn(asked);
+    await rotating.phone.rotate(rotating.connection);
+    await rotating.phone.unlock(rotating.connection);
+    await (await administrator()).users.revokeDevice({ deviceId: revoked.phone.deviceId });
+    await revoked.connection.untilClosed();
+    removed.connection.send("remove", removed.phone.actFields(removed.connection, "remove"));
+    assert.equal((await removed.connection.next("accepted")).deviceId, removed.phone.deviceId);
   });
 });

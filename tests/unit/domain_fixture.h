@@ -106,10 +106,9 @@ static inline int nodes_tear_down(void **state)
 static inline void hang(struct node *node, const struct person *person, uint64_t connection)
 {
     const struct presence presence = store_presence(node->domain.store, connection, 0);
-    assert_int_equal(
-        got_wait(store_device_attach(node->domain.store, person->phone, 1, bytes_make(person->keys[0], 65),
-                                     &presence, on_attached, NULL)),
-        ERR_OK);
+    assert_int_equal(got_wait(store_device_attach(node->domain.store, person->phone, 1,
+                                                  digest_of(person->keys[0]), &presence, on_attached, NULL)),
+                     ERR_OK);
 }
 
 #endif

@@ -49,12 +49,27 @@ static void other_characters_are_no_ids(void **state)
         }
 }
 
+static void packed_and_unpacked_an_id_is_the_same(void **state)
+{
+    (void)state;
+    uint8_t packed[ID_BYTES], untouched[ID_BYTES] = {1, 2, 3};
+    char text[ID_SIZE];
+    assert_true(id_pack(bytes_of(GOOD), packed));
+    id_unpack(packed, text);
+    assert_string_equal(text, GOOD);
+    memcpy(packed, untouched, sizeof packed);
+    assert_false(id_pack(bytes_of("x" GOOD), packed));
+    assert_false(id_pack(bytes_of(""), packed));
+    assert_memory_equal(packed, untouched, sizeof packed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(made_ids_are_valid_and_know_their_tag),
         cmocka_unit_test(other_lengths_are_no_ids),
         cmocka_unit_test(other_characters_are_no_ids),
+        cmocka_unit_test(packed_and_unpacked_an_id_is_the_same),
     };
     return cmocka_run_group_tests_name("id", tests, NULL, NULL);
 }

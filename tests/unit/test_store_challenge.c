@@ -527,7 +527,7 @@ static void race_once(struct person *person, uint64_t connection)
         redis_do("SCRIPT FLUSH"); /* then one more journey before either takes effect */
     for (int half = 0; half < 2; half++) {
         if ((half == 0) == attach_first)
-            store_device_attach(a.store, person->phone, 1, bytes_make(person->keys[0], 65), &presence,
+            store_device_attach(a.store, person->phone, 1, digest_of(person->keys[0]), &presence,
                                 on_race_attached, NULL);
         else
             store_challenge_create(b.store, &create, on_race_created, NULL);

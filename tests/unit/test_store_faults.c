@@ -287,8 +287,8 @@ static void send_attaches(const struct person *person, const char *digits)
 {
     for (; *digits; digits++) {
         const struct presence presence = store_presence(a.store, (uint64_t)(*digits - '0'), 0);
-        store_device_attach(a.store, person->phone, 1, bytes_make(person->keys[0], sizeof person->keys[0]),
-                            &presence, on_attach_end, (void *)(uintptr_t)digits);
+        store_device_attach(a.store, person->phone, 1, digest_of(person->keys[0]), &presence, on_attach_end,
+                            (void *)(uintptr_t)digits);
     }
 }
 
