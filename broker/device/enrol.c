@@ -1,4 +1,4 @@
-/* Enrol: a phone uses its one-time token (SECURITY, "Enrolment"). */
+/* Scan and Enrol: a phone opens its enrolment, and uses the one-time token (SECURITY, "Enrolment"). */
 #include <stdio.h>
 
 #include "device/session.h"
@@ -27,7 +27,8 @@ static void send_enrolled(struct session *session, const char *enrolment_id,
     session_send(session, &message);
 }
 
-static void on_used(enum err e, const struct enrolment_done *done, void *arg)
+/* Whatever is wrong with the token counts against the connection. */
+static void refuse(struct session *session, enum err e, const char *id)
 {
     static const struct {
         enum err e;
@@ -41,6 +42,17 @@ static void on_used(enum err e, const struct enrolment_done *done, void *arg)
         {ERR_EXISTS, NANOPUSH__V1__ERROR__CODE__CODE_EXISTS, "a key is enrolled already"},
         {ERR_LIMIT, NANOPUSH__V1__ERROR__CODE__CODE_LIMIT, "the user has too many phones"},
     };
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        if (refusals[i].e == e) {
+            session_error(session, refusals[i].code, id, refusals[i].text);
+            session_strike(session);
+            return;
+        }
+    session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, id, "try again later");
+}
+
+static void on_used(enum err e, const struct enrolment_done *done, void *arg)
+{
     struct operation *operation = arg;
     struct session *session = operation->session;
     char id[ID_SIZE];
@@ -52,13 +64,7 @@ static void on_used(enum err e, const struct enrolment_done *done, void *arg)
         send_enrolled(session, id, done);
         return;
     }
-    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
-        if (refusals[i].e == e) {
-            session_error(session, refusals[i].code, id, refusals[i].text);
-            session_strike(session);
-            return;
-        }
-    session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_UNAVAILABLE, id, "try again later");
+    refuse(session, e, id);
 }
 
 void on_enrol(struct session *session, const Nanopush__V1__Enrol *enrol)
@@ -86,4 +92,32 @@ void on_enrol(struct session *session, const Nanopush__V1__Enrol *enrol)
     struct operation *operation = operation_new(session, enrol->enrolment_id, "");
     if (operation)
         operation->enrolment = enrolment_use(session->server->domain, &presented, on_used, operation);
+}
+
+static void on_scanned(enum err e, void *arg)
+{
+    struct operation *operation = arg;
+    struct session *session = operation->session;
+    char id[ID_SIZE];
+    snprintf(id, sizeof id, "%s", operation->subject);
+    operation_free(operation);
+    if (e != ERR_OK) {
+        refuse(session, e, id);
+        return;
+    }
+    Nanopush__V1__Scanned scanned = NANOPUSH__V1__SCANNED__INIT;
+    Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
+    scanned.enrolment_id = id;
+    message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_SCANNED;
+    message.scanned = &scanned;
+    session_send(session, &message);
+    session_extend_greeting(session, ENROL_WAIT_MS);
+}
+
+void on_scan(struct session *session, const Nanopush__V1__Scan *scan)
+{
+    struct operation *operation = operation_new(session, scan->enrolment_id, "");
+    if (operation)
+        operation->enrolment = enrolment_scan(session->server->domain, scan->organisation, scan->enrolment_id,
+                                              view_of(&scan->token), on_scanned, operation);
 }

@@ -204,6 +204,9 @@ static void on_message(struct session *session, const Nanopush__V1__PhoneMessage
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_HELLO:
         on_hello(session, message->hello);
         return;
+    case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_SCAN:
+        on_scan(session, message->scan);
+        return;
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ENROL:
         on_enrol(session, message->enrol);
         return;

@@ -233,6 +233,7 @@ void pending_done(struct awake *awake);
 
 /* One handler a message; each a file. A message is valid during the call. */
 void on_hello(struct session *session, const Nanopush__V1__Hello *hello);
+void on_scan(struct session *session, const Nanopush__V1__Scan *scan);
 void on_enrol(struct session *session, const Nanopush__V1__Enrol *enrol);
 void on_ack(struct session *session, const Nanopush__V1__Ack *ack);
 void on_seen(struct session *session, const Nanopush__V1__Seen *seen);

@@ -46,6 +46,13 @@ void enrolment_op_fail_later(struct enrolment_op *op, enum err e, loop_fn fn)
     loop_defer(op->domain->loop, &op->failed);
 }
 
+bool enrolment_op_may(const struct enrolment_op *op, const Record__Enrolment *record)
+{
+    return bytes_equal_secret(bytes_make(op->token_hash, sizeof op->token_hash),
+                              bytes_make(record->token_hash.data, record->token_hash.len)) &&
+           strcmp(record->organisation, op->organisation) == 0;
+}
+
 enum err enrolment_op_keep(struct enrolment_op *op, const struct enrolment_view *view)
 {
     op->record = (Record__Enrolment *)store_record_copy(&view->record->base);

@@ -50,6 +50,16 @@ struct enrolment_presented {
         user_verification_signature, proof;
 };
 
+typedef void (*enrolment_done_fn)(enum err e, void *arg);
+
+/**
+ * A phone has opened the URI: told to who waits for the enrolment. Once; later it changes nothing.
+ * @p fn: ERR_OK; ERR_INVALID: no organisation, or no token; ERR_NOT_FOUND, ERR_EXPIRED as for enrolment_use();
+ * ERR_UNAVAILABLE and others of store.h.
+ */
+struct enrolment_op *enrolment_scan(struct domain *domain, const char *organisation, const char *id,
+                                    struct bytes token, enrolment_done_fn fn, void *arg);
+
 #define ENROLMENT_CODE_DIGITS 6
 
 struct enrolment_done {
@@ -71,8 +81,6 @@ typedef void (*enrolment_use_fn)(enum err e, const struct enrolment_done *done, 
  */
 struct enrolment_op *enrolment_use(struct domain *domain, const struct enrolment_presented *presented,
                                    enrolment_use_fn fn, void *arg);
-
-typedef void (*enrolment_done_fn)(enum err e, void *arg);
 
 /**
  * The code that the person typed into the portal, for the enrolment that @p view shows. One try: a wrong one voids it.

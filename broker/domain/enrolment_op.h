@@ -21,7 +21,7 @@ struct enrolment_op {
     struct deferral failed;
     enum err error;
     uint8_t token[ENROLMENT_TOKEN_BYTES], token_hash[SHA256_BYTES];
-    /* use */
+    /* use, scan */
     char *organisation;
     uint32_t capabilities;
     Record__Enrolled *enrolled; /* what is presented, completed from the enrolment's record */
@@ -43,6 +43,9 @@ void enrolment_emit(struct domain *domain, enum event_kind kind, const Record__E
 
 /** End with @p e, by @p fn, in a later turn. */
 void enrolment_op_fail_later(struct enrolment_op *op, enum err e, loop_fn fn);
+
+/** Whether the op's token is the record's, and its organisation. */
+bool enrolment_op_may(const struct enrolment_op *op, const Record__Enrolment *record);
 
 /** Keep what a read showed, for the step that follows. @return ERR_OK; ERR_NOMEM. */
 MUST_CHECK enum err enrolment_op_keep(struct enrolment_op *op, const struct enrolment_view *view);

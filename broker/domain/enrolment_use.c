@@ -181,9 +181,7 @@ static enum err complete(struct enrolment_op *op, const struct enrolment_view *v
 {
     const Record__Enrolment *record = view->record;
     Record__Device *device = op->enrolled->device;
-    if (!bytes_equal_secret(bytes_make(op->token_hash, sizeof op->token_hash),
-                            bytes_make(record->token_hash.data, record->token_hash.len)) ||
-        strcmp(record->organisation, op->organisation) != 0)
+    if (!enrolment_op_may(op, record))
         return ERR_NOT_FOUND;
     if (record->platform && record->platform != device->platform)
         return ERR_INVALID;
@@ -205,7 +203,7 @@ static void on_read(enum err e, const struct enrolment_view *view, void *arg)
         return;
     }
     enrolment_seen(op->domain, view);
-    if (view->state == ENROLMENT_WAITING)
+    if (view->state == ENROLMENT_WAITING || view->state == ENROLMENT_SCANNED)
         registry_check_standing(op->domain->registry, op->record->portal, on_portal_standing, op);
     else
         on_both_claimed(ERR_OK, op); /* a repeat, or somebody else: the script tells */

@@ -20,7 +20,8 @@ static const char *const state_names[] = {
 
 bool enrolment_state_open(enum enrolment_state state)
 {
-    return state == ENROLMENT_WAITING || state == ENROLMENT_TO_CONFIRM || state == ENROLMENT_TO_APPROVE;
+    return state == ENROLMENT_WAITING || state == ENROLMENT_SCANNED || state == ENROLMENT_TO_CONFIRM ||
+           state == ENROLMENT_TO_APPROVE;
 }
 
 static enum enrolment_state parse_state(struct bytes name)
@@ -68,6 +69,8 @@ static enum err read_view(struct store_call *call, const redisReply *reply, stru
                     record));
     view->record = (Record__Enrolment *)*record;
     view->state = parse_state(reply_bytes(reply, 3));
+    if (view->state == ENROLMENT_WAITING && reply_int(reply, 10))
+        view->state = ENROLMENT_SCANNED;
     view->now_unix_ms = reply_int(reply, 1);
     view->revision = (uint64_t)reply_int(reply, 4);
     view->create_unix_ms = reply_int(reply, 5);
@@ -231,11 +234,13 @@ struct store_call *store_key_claim(struct store *store, struct bytes public_key,
     return call_send(call);
 }
 
-static void on_cancel(struct store_call *call, enum err e, const redisReply *reply)
+static void on_told(struct store_call *call, enum err e, const redisReply *reply)
 {
     struct routes told = {0};
     if (e == ERR_OK && !reply_is(reply, "ok"))
-        e = reply_is(reply, "gone") ? ERR_NOT_FOUND : ERR_MALFORMED;
+        e = reply_is(reply, "gone")      ? ERR_NOT_FOUND
+            : reply_is(reply, "expired") ? ERR_EXPIRED
+                                         : ERR_MALFORMED;
     if (e == ERR_OK)
         routes_parse(NULL, reply_at(reply, 1), &told);
     call->fn.told(e, &told, call->arg);
@@ -245,7 +250,17 @@ static void on_cancel(struct store_call *call, enum err e, const redisReply *rep
 struct store_call *store_enrolment_cancel(struct store *store, const char *id, struct bytes fence,
                                           store_told_fn fn, void *arg)
 {
-    struct store_call *call = call_new(store, SCRIPT_enrolment_cancel, id, on_cancel, arg);
+    struct store_call *call = call_new(store, SCRIPT_enrolment_cancel, id, on_told, arg);
+    call->fn.told = fn;
+    call_key(call, key_enrolment(id));
+    call_arg(call, fence);
+    return call_send(call);
+}
+
+struct store_call *store_enrolment_scan(struct store *store, const char *id, struct bytes fence,
+                                        store_told_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_enrolment_scan, id, on_told, arg);
     call->fn.told = fn;
     call_key(call, key_enrolment(id));
     call_arg(call, fence);

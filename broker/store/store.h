@@ -179,6 +179,7 @@ enum enrolment_state { /* numbers of nanopush.v1.EnrolmentState */
                        ENROLMENT_VOID,
                        ENROLMENT_CANCELLED,
                        ENROLMENT_TO_APPROVE,
+                       ENROLMENT_SCANNED, /* in Redis: waiting, with the time of it beside */
 };
 
 /** True for the states in which something can still come of it. */
@@ -204,6 +205,10 @@ struct store_call *store_enrolment_create(struct store *store, const Record__Enr
 /** With @p wait this worker's inbox is told of changes. Errors: ERR_NOT_FOUND. @p id is valid. */
 struct store_call *store_enrolment_get(struct store *store, const char *id, bool wait, store_enrolment_fn fn,
                                        void *arg);
+
+/** A phone has opened it. The caller has compared the token. Errors: ERR_NOT_FOUND; ERR_EXPIRED: it waits for no phone. */
+struct store_call *store_enrolment_scan(struct store *store, const char *id, struct bytes fence,
+                                        store_told_fn fn, void *arg);
 
 /** What a step of an enrolment led to. */
 struct enrolment_step {

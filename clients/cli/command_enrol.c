@@ -112,7 +112,8 @@ static void print_state(Nanopush__V1__EnrolmentState state)
         "expired",
         "void: scanned by two phones, the wrong code, or not approved on an old phone",
         "cancelled",
-        "scanned; an old phone of the user is asked for the number that the new one shows"};
+        "scanned; an old phone of the user is asked for the number that the new one shows",
+        "scanned"};
     bool known = (size_t)state < sizeof lines / sizeof *lines;
     puts(known ? lines[state] : "a state that is not known here");
     fflush(stdout);

@@ -113,6 +113,30 @@ static enum np_error make_enrol(struct np_connection *c, const struct np_enrolme
     return error;
 }
 
+static bool uri_fits(const struct np_connection *c, const struct np_enrolment_uri *uri)
+{
+    return memcmp(uri->pin, c->pin, NP_PIN_BYTES) == 0 && strcmp(uri->server_name, c->server_name) == 0;
+}
+
+enum np_error np_connection_scan(struct np_connection *c, const struct np_enrolment_uri *uri)
+{
+    if (c->state != NP_STATE_OPEN)
+        return NP_BAD_STATE;
+    if (!uri_fits(c, uri))
+        return NP_INVALID;
+    struct np_enrolment_uri from = *uri; /* protobuf-c wants it writable */
+    Nanopush__V1__Scan scan = NANOPUSH__V1__SCAN__INIT;
+    Nanopush__V1__PhoneMessage message = NANOPUSH__V1__PHONE_MESSAGE__INIT;
+    scan.organisation = from.organisation;
+    scan.enrolment_id = from.enrolment_id;
+    scan.token = (ProtobufCBinaryData){sizeof from.token, from.token};
+    message.message_case = NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_SCAN;
+    message.scan = &scan;
+    enum np_error error = np_connection_send(c, &message);
+    np_enrolment_uri_cleanse(&from);
+    return error;
+}
+
 enum np_error np_connection_enrol(struct np_connection *c, const struct np_enrolment_uri *uri,
                                   const char *name, enum np_platform platform,
                                   const struct np_signer *possession,
@@ -122,8 +146,7 @@ enum np_error np_connection_enrol(struct np_connection *c, const struct np_enrol
         return NP_BAD_STATE;
     if (!possession->sign || !user_verification->sign)
         return NP_NO_KEY;
-    if (!np_text_fits(name, NP_NAME_SIZE) || memcmp(uri->pin, c->pin, NP_PIN_BYTES) != 0 ||
-        strcmp(uri->server_name, c->server_name) != 0 ||
+    if (!np_text_fits(name, NP_NAME_SIZE) || !uri_fits(c, uri) ||
         memcmp(possession->public_key, user_verification->public_key, NP_KEY_BYTES) == 0)
         return NP_INVALID;
     enum np_error error = make_enrol(c, uri, name, platform, possession, user_verification);

@@ -545,6 +545,15 @@ void np_connection_step(struct np_connection *c, int64_t now_mono_ms);
 NP_MUST_CHECK enum np_error np_connection_hello(struct np_connection *c, struct np_account *account);
 
 /**
+ * Say that the code of @p uri was scanned: right from on_open, before the person is asked anything and keys are made. The
+ * portal's page goes on to its next step. Then there is a minute for np_connection_enrol(). A broker that does not know
+ * it answers UNSUPPORTED about nothing, which does no harm.
+ * @return NP_OK; NP_BAD_STATE: before on_open, or after the end; NP_INVALID: @p uri is not for this connection; NP_LIMIT;
+ * NP_NOMEM.
+ */
+NP_MUST_CHECK enum np_error np_connection_scan(struct np_connection *c, const struct np_enrolment_uri *uri);
+
+/**
  * Use the token of @p uri: make the two keys of @p possession and @p user_verification those of a new device.
  * on_enrolled follows, or on_error with the enrolment's id. Where it says that the enrolment waits, it is
  * asked for again every 2 s, and on_enrolled follows again when it is done. After a lost connection repeat it

@@ -35,8 +35,10 @@ static void set_end(struct soft_phone *phone, int seconds)
 static void enrol_on_open(struct np_connection *c, void *arg)
 {
     struct soft_phone *phone = arg;
-    enum np_error error = np_connection_enrol(c, phone->uri, phone->name, phone->platform, &phone->possession,
-                                              &phone->verification);
+    enum np_error error = np_connection_scan(c, phone->uri);
+    if (error == NP_OK)
+        error = np_connection_enrol(c, phone->uri, phone->name, phone->platform, &phone->possession,
+                                    &phone->verification);
     if (error != NP_OK)
         soft_phone_stop(phone,
                         soft_phone_complain(phone->options, error, "the enrolment could not be asked for"));

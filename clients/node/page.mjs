@@ -92,6 +92,7 @@ export const endText = (state) => ENDS[state] ?? "Your phone could not be asked.
 
 export const enrolmentText = (state) => ({
   [EnrolmentState.WAITING]: "Waiting for your phone.",
+  [EnrolmentState.SCANNED]: "Scanned. Go on on your phone.",
   [EnrolmentState.TO_APPROVE]: "Now type the number that the new phone shows into your old one.",
   [EnrolmentState.EXPIRED]: "The code was not scanned in time.",
   [EnrolmentState.VOID]: "It is void: somebody else scanned the code too, or your old phone did not approve. Keep the code to yourself.",

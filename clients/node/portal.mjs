@@ -109,7 +109,8 @@ async function enrol({ session }) {
   return redirect("/enrol");
 }
 
-const OPEN = [EnrolmentState.WAITING, EnrolmentState.TO_CONFIRM, EnrolmentState.TO_APPROVE];
+const { WAITING, SCANNED, TO_CONFIRM, TO_APPROVE } = EnrolmentState;
+const OPEN = [WAITING, SCANNED, TO_CONFIRM, TO_APPROVE];
 
 async function* enrolProgress({ session, signal }) {
   for await (const { enrolment } of broker.enrolments.watchEnrolment({ id: session.enrolling.id }, { signal }))

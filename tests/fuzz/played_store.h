@@ -174,6 +174,13 @@ struct store_call *store_device_rotate(struct store *store, const Record__Device
     return keep(CALL_DONE, present->id, FN(fn), arg);
 }
 
+struct store_call *store_enrolment_scan(struct store *store, const char *id, struct bytes fence,
+                                        store_told_fn fn, void *arg)
+{
+    (void)store, (void)fence;
+    return keep(CALL_TOLD, id, FN(fn), arg);
+}
+
 struct store_call *store_user_unlock(struct store *store, const char *tag, const Record__Device *verified,
                                      store_told_fn fn, void *arg)
 {
@@ -237,7 +244,8 @@ struct store_call *store_event_add(struct store *store, const char *organisation
 
 bool enrolment_state_open(enum enrolment_state state)
 {
-    return state == ENROLMENT_WAITING || state == ENROLMENT_TO_CONFIRM || state == ENROLMENT_TO_APPROVE;
+    return state == ENROLMENT_WAITING || state == ENROLMENT_SCANNED || state == ENROLMENT_TO_CONFIRM ||
+           state == ENROLMENT_TO_APPROVE;
 }
 
 /* ---- what it knows ---- */

@@ -146,6 +146,16 @@ const kinds = {
       ["organisation", "deviceId", "possessionKey", "generation", "trustAnchor", "capabilities", "signature"]
         .map((name) => [name, all(DENIED)])),
   },
+  scan: {
+    good: "scanned",
+    subject: () => portal.begin(),
+    message: ({ phone }) => phone.scanFields(),
+    fields: {
+      organisation: { ...all("NOT_FOUND, closed"), missing: "INVALID, closed", empty: "INVALID, closed", long: "INVALID, closed" },
+      enrolmentId: all("NOT_FOUND, closed"),
+      token: { ...all("INVALID, closed"), other: "NOT_FOUND, closed" },
+    },
+  },
   enrol: {
     good: "enrolled",
     subject: () => portal.begin(),

@@ -48,6 +48,7 @@ async function somebody() {
 
 const messages = {
   hello: ({ phone }, connection) => phone.helloFields(connection),
+  scan: ({ newcomer }) => newcomer.scanFields(),
   enrol: ({ newcomer }, connection) => Phone.enrolFields(connection, newcomer.uri, newcomer),
   ack: ({ push }) => ({ challengeId: push.challengeId, attempt: 1 }),
   seen: ({ push }) => ({ challengeId: push.challengeId, attempt: 1 }),
@@ -106,6 +107,7 @@ describe("each message", () => {
     eachKind({
       moves: ["enrol"],
       hello: ["welcome"],
+      scan: ["scanned"],
       enrol: ["enrolled"],
       ack: [],
       seen: [],
@@ -121,6 +123,7 @@ describe("each message", () => {
     eachKind({
       moves: ["enrol", "answer", "rotate", "remove"],
       hello: ["INVALID", "welcome"],
+      scan: ["welcome", "scanned"],
       enrol: ["welcome", "enrolled"],
       ack: ["welcome"],
       seen: ["welcome"],
@@ -136,6 +139,7 @@ describe("each message", () => {
     eachKind({
       moves: ["enrol", "answer", "rotate", "remove"],
       hello: ["INVALID", "INVALID"],
+      scan: ["scanned", "scanned"],
       enrol: ["enrolled", "enrolled"],
       ack: [],
       seen: [],

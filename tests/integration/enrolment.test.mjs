@@ -50,7 +50,10 @@ describe("a code to confirm", () => {
     await following.until("waiting", ({ state }) => state === EnrolmentState.WAITING);
 
     const connection = await phone.open();
+    for (let count = 0; count < 2; count++) connection.send("scan", phone.scanFields());
+    await following.until("scanned", ({ state }) => state === EnrolmentState.SCANNED);
     const enrolled = await phone.enrolOn(connection);
+    assert.equal(following.snapshots.filter(({ state }) => state === EnrolmentState.SCANNED).length, 1, "told once");
     assert.equal(enrolled.waiting, true);
     assert.match(enrolled.code, /^\d{6}$/);
     const toConfirm = await following.until("to confirm", ({ state }) => state === EnrolmentState.TO_CONFIRM);
@@ -87,6 +90,21 @@ describe("a code to confirm", () => {
     assert.deepEqual(await devicesOf(user), []);
     const again = await portal.enrol(user);
     await portal.signIn({ ...again, connection: await again.phone.connect() });
+  });
+
+  test("scanned and cancelled: it cannot be scanned again, nor with another token", async () => {
+    const { id, phone } = await portal.begin();
+    const connection = await phone.open();
+    connection.send("scan", phone.scanFields());
+    await portal.followEnrolment(id).until("scanned", ({ state }) => state === EnrolmentState.SCANNED);
+    const wrong = await phone.open();
+    wrong.send("scan", { ...phone.scanFields(), token: new Uint8Array(16) });
+    assert.equal((await wrong.nextError()).code, "NOT_FOUND");
+    await wrong.untilClosed();
+    await portal.enrolments.cancelEnrolment({ id });
+    connection.send("scan", phone.scanFields());
+    assert.equal((await connection.nextError()).code, "EXPIRED");
+    assert.equal(await portal.enrolmentState(id), EnrolmentState.CANCELLED);
   });
 
   test("what is not six digits is no try", async () => {

@@ -290,6 +290,12 @@ export class Phone {
     return phone;
   }
 
+  /** Fields of Scan. */
+  scanFields() {
+    const { organisation, enrolmentId, token } = this.uri;
+    return { organisation, enrolmentId, token };
+  }
+
   /** Say Enrol, once more or for the first time: what Enrolled says of it. */
   async enrolOn(connection) {
     const { capabilities, name, platform } = this;

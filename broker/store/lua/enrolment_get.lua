@@ -1,9 +1,10 @@
 -- Read an enrolment, register who waits for it, and let it expire when its time is over.
 -- KEYS enrolment; ARGV inbox that waits, or ''
--- -> {'ok', now, record, state, revision, created, expires, enrolled or '', moved (1, 0), {inbox, ...}} | {'gone'}
+-- -> {'ok', now, record, state, revision, created, expires, enrolled or '', moved (1, 0), {inbox, ...},
+--     scanned (1, 0)} | {'gone'}
 local enrolment = KEYS[1]
 
-local e = redis.call('HMGET', enrolment, 'record', 'state', 'revision', 'created', 'expires', 'enrolled')
+local e = redis.call('HMGET', enrolment, 'record', 'state', 'revision', 'created', 'expires', 'enrolled', 'scanned')
 if not e[1] then
   return {'gone'}
 end
@@ -17,4 +18,4 @@ if open and now >= tonumber(e[5]) then
   e[3] = redis.call('HINCRBY', enrolment, 'revision', 1)
   redis.call('HSET', enrolment, 'state', 'expired')
 end
-return {'ok', tostring(now), e[1], e[2], tostring(e[3]), e[4], e[5], e[6] or '', moved, waiters(enrolment)}
+return {'ok', tostring(now), e[1], e[2], tostring(e[3]), e[4], e[5], e[6] or '', moved, waiters(enrolment), e[7] and 1 or 0}
