@@ -1,11 +1,14 @@
 #include "net/parking.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/metrics.h"
 #include "net/record.h"
+
+#define BURST_PARKINGS 256 /* so many are worth a look through the heap */
 
 /* Owned by the SSL_CTX, as its application data under context_index(). */
 struct attachment {
@@ -117,6 +120,11 @@ void park_notes_free(struct park_notes *notes)
     free(notes);
 }
 
+const struct parking_options *park_notes_options(const struct park_notes *notes)
+{
+    return notes ? &notes->attachment->parking->options : &parking_options_default;
+}
+
 /* Out of memory here only means that there is no proof, and so no parking. */
 static void note(struct buf *b, struct bytes in)
 {
@@ -192,8 +200,19 @@ enum park_result parking_take(struct park_notes *notes, SSL *ssl, struct parked 
         return PARK_REFUSED;
     }
     METRIC_ADD(PARKINGS, 1);
+    parking->parkings++;
     *ret = p;
     return PARK_DONE;
+}
+
+void parking_tick(struct parking *parking)
+{
+    bool over = parking->parkings == parking->ticked;
+    parking->ticked = parking->parkings;
+    if (!over || parking->parkings - parking->trimmed < BURST_PARKINGS)
+        return;
+    parking->trimmed = parking->parkings;
+    malloc_trim(0);
 }
 
 /* ---- life ---- */

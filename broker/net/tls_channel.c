@@ -161,7 +161,7 @@ enum tls_event tls_channel_step(struct tls_channel *c, struct bytes in, size_t *
 /* Hourly, and long before the limit of the cipher; OpenSSL sends it in front of the next record. */
 static void update_key_if_due(struct tls_live *live)
 {
-    const struct parking_options *options = &parking_options_default;
+    const struct parking_options *options = park_notes_options(live->notes);
     if (++live->writes < options->records_per_key &&
         clock_mono_ms() - live->updated_mono_ms < (int64_t)options->update_s * 1000)
         return;

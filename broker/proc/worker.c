@@ -15,7 +15,7 @@
 #include "net/parking.h"
 #include "portal/services.h"
 
-#define LOG_FLUSH_MS  1000
+#define SECOND_MS     1000
 #define DRAIN_POLL_MS 20
 #define GOODBYE_MS    1000 /* for what was said last to be read, however short the drain is */
 #define LAST_TURNS_MS 20
@@ -35,7 +35,7 @@ struct worker {
     struct portal_surroundings surroundings;
     struct listener *device_listener, *portal_listener;
     struct child_end end;
-    struct timer log_flush, drain;
+    struct timer second, drain;
     int64_t drain_until_mono_ms; /* 0: not draining */
     bool aborted;
 };
@@ -208,11 +208,13 @@ static void on_end(void *arg)
     on_drain_poll(worker);
 }
 
-static void on_log_flush(void *arg)
+static void on_second(void *arg)
 {
     struct worker *worker = arg;
     log_flush(clock_mono_ms());
-    timer_start(&worker->log_flush, LOG_FLUSH_MS);
+    if (worker->parking)
+        parking_tick(worker->parking);
+    timer_start(&worker->second, SECOND_MS);
 }
 
 /* ---- life ---- */
@@ -264,9 +266,9 @@ static enum err start(struct worker *worker)
         listener_new(worker->loop, setup->portal_fd, &accepting, &portal_handlers, worker);
     if (!worker->devices || !worker->portals || !worker->device_listener || !worker->portal_listener)
         return ERR_NOMEM;
-    timer_init(&worker->log_flush, worker->loop, on_log_flush, worker);
+    timer_init(&worker->second, worker->loop, on_second, worker);
     timer_init(&worker->drain, worker->loop, on_drain_poll, worker);
-    timer_start(&worker->log_flush, LOG_FLUSH_MS);
+    timer_start(&worker->second, SECOND_MS);
     return child_end_watch(&worker->end, worker->loop, setup->lifeline_fd, on_end, worker);
 }
 
@@ -281,7 +283,7 @@ static void stop(struct worker *worker)
 {
     struct domain *domain = &worker->domain;
     child_end_done(&worker->end);
-    timer_cancel(&worker->log_flush);
+    timer_cancel(&worker->second);
     timer_cancel(&worker->drain);
     watches_free(domain->watches);
     event_watches_free(domain->event_watches);

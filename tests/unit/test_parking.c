@@ -454,6 +454,44 @@ static void counters_that_do_not_prove_themselves_are_not_parked(void **state)
     mismatches = 0;
 }
 
+static void live_connections_update_their_keys_too(void **state)
+{
+    (void)state;
+    struct parking_options options = {.records_per_key = 3, .records_max = 1u << 24, .update_s = 3600};
+    start_again(&options);
+    struct tls_pair pair;
+    pair_open(&pair, parking, TRAFFIC_AES_128_GCM, 1);
+    for (int i = 0; i < 30; i++) {
+        uint64_t sealed = pair.sealed;
+        pair_echo(&pair, 10, 16384); /* the client answers an update in front of what it says next */
+        assert_int_equal(pair.sealed, sealed + (i > 0 && i % 3 == 0 ? 2 : 1));
+    }
+    pair_park(&pair);
+    pair_echo(&pair, 10, 16384);
+    pair_close(&pair);
+}
+
+static void memory_is_given_back_when_a_burst_is_over(void **state)
+{
+    (void)state;
+    struct tls_pair pair;
+    for (unsigned i = 0; i < 300; i++) {
+        pair_open(&pair, parking, TRAFFIC_AES_128_GCM, 1);
+        pair_park(&pair);
+        pair_close(&pair);
+        parking_tick(parking);
+        assert_int_equal(parking->trimmed, 0); /* it goes on */
+    }
+    parking_tick(parking);
+    assert_int_equal(parking->trimmed, 300);
+    pair_open(&pair, parking, TRAFFIC_AES_128_GCM, 1);
+    pair_park(&pair);
+    pair_close(&pair);
+    parking_tick(parking);
+    parking_tick(parking);
+    assert_int_equal(parking->trimmed, 300); /* one more is no burst */
+}
+
 static void slot_is_used_again_and_holds_nothing_of_before(void **state)
 {
     (void)state;
@@ -491,6 +529,8 @@ int main(void)
         TEST(stock_peer_lives_beyond_the_limit),
         TEST(parks_at_a_boundary_only),
         TEST(counters_that_do_not_prove_themselves_are_not_parked),
+        TEST(live_connections_update_their_keys_too),
+        TEST(memory_is_given_back_when_a_burst_is_over),
         TEST(slot_is_used_again_and_holds_nothing_of_before),
     };
     return cmocka_run_group_tests_name("parking", tests, NULL, NULL);
