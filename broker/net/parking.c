@@ -82,6 +82,15 @@ static void on_keylog(const SSL *ssl, const char *line)
         notes->write_known = true;
 }
 
+/*
+ * OpenSSL writes each secret that it logs in hex, byte by byte with sprintf(), and five of them in a handshake. The two
+ * that are wanted follow these messages of their connection within the same call, so nothing is logged but after them.
+ */
+static bool announces_key(uint8_t message)
+{
+    return message == SSL3_MT_FINISHED || message == SSL3_MT_KEY_UPDATE;
+}
+
 static void on_message(int writing, int version, int type, const void *p, size_t len, SSL *ssl, void *arg)
 {
     (void)version, (void)arg;
@@ -89,7 +98,9 @@ static void on_message(int writing, int version, int type, const void *p, size_t
     const uint8_t *bytes = p;
     if (!notes || len == 0)
         return;
-    if (type == SSL3_RT_HEADER && bytes[0] == RECORD_APPLICATION_DATA)
+    if (type == SSL3_RT_HANDSHAKE)
+        SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), announces_key(bytes[0]) ? on_keylog : NULL);
+    else if (type == SSL3_RT_HEADER && bytes[0] == RECORD_APPLICATION_DATA)
         (writing ? &notes->write : &notes->read)->records++;
     else if (type == SSL3_RT_INNER_CONTENT_TYPE && !writing)
         notes->inner_type = bytes[0];
@@ -257,7 +268,6 @@ enum err parking_attach(struct parking *parking, SSL_CTX *ctx, unsigned padding)
         free(attachment);
         return ERR_CRYPTO;
     }
-    SSL_CTX_set_keylog_callback(ctx, on_keylog);
     SSL_CTX_set_msg_callback(ctx, on_message);
     return ERR_OK;
 }
