@@ -430,6 +430,30 @@ static void parks_at_a_boundary_only(void **state)
     pair_close(&pair);
 }
 
+static void half_a_key_update_is_waited_for(void **state)
+{
+    (void)state;
+    struct tls_pair pair;
+    struct buf sent = {0};
+    pair_open(&pair, parking, TRAFFIC_AES_128_GCM, 1);
+    pair_echo(&pair, 20, 16384);
+    pair_seal(&pair, bytes_make("\x18\0\x16", 3), &sent);
+    assert_true(pair_to_channel(&pair, buf_view(&sent), 16384));
+    assert_int_equal(tls_channel_park(&pair.channel), PARK_LATER); /* OpenSSL holds the half */
+    buf_done(&sent);
+    pair_seal(&pair, bytes_make("\0\x01\0\x16", 4), &sent);
+    assert_true(pair_to_channel(&pair, buf_view(&sent), 16384));
+    assert_int_equal(tls_channel_park(&pair.channel), PARK_LATER);
+    buf_done(&sent);
+    assert_int_equal(traffic_expand(pair.suite, pair.secret, "traffic upd", pair.secret, 32), ERR_OK);
+    pair.sealed = 0;
+    pair_seal(&pair, bytes_make("x\x17", 2), &sent);
+    assert_true(pair_to_channel(&pair, buf_view(&sent), 16384));
+    assert_int_equal(tls_channel_park(&pair.channel), PARK_DONE);
+    buf_done(&sent);
+    pair_close(&pair);
+}
+
 /* One record goes by uncounted, as it would if OpenSSL called back in another order. */
 static void counters_that_do_not_prove_themselves_are_not_parked(void **state)
 {
@@ -528,6 +552,7 @@ int main(void)
         TEST(peer_that_never_changes_its_key_is_asked_and_cut_off),
         TEST(stock_peer_lives_beyond_the_limit),
         TEST(parks_at_a_boundary_only),
+        TEST(half_a_key_update_is_waited_for),
         TEST(counters_that_do_not_prove_themselves_are_not_parked),
         TEST(live_connections_update_their_keys_too),
         TEST(memory_is_given_back_when_a_burst_is_over),
