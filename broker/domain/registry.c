@@ -65,12 +65,38 @@ static bool is_secret(const ProtobufCBinaryData *stored, const struct proof *pro
     return there & equal;
 }
 
-bool portal_accepts(const struct portal *portal, const struct proof *proof)
+static bool is_pinned(const Record__Portal *record, const uint8_t fingerprint[SHA256_BYTES])
+{
+    for (size_t i = 0; i < record->n_certificates; i++)
+        if (record->certificates[i].len == SHA256_BYTES &&
+            memcmp(record->certificates[i].data, fingerprint, SHA256_BYTES) == 0)
+            return true;
+    return false;
+}
+
+static bool accepts_secret(const struct portal *portal, const struct proof *proof)
 {
     const Record__Portal *record = portal ? portal->record : NULL;
     bool newest = is_secret(record ? &record->secret_hash : NULL, proof);
     bool previous = is_secret(record ? &record->previous_secret_hash : NULL, proof);
-    return record && !record->removed && proof->has_secret && (newest || (previous && overlaps(portal)));
+    return record && !record->removed && (newest || (previous && overlaps(portal)));
+}
+
+static bool accepts_certificate(const struct portal *portal, const struct proof *proof)
+{
+    const Record__Portal *record = portal ? portal->record : NULL;
+    return record && !record->removed &&
+           (is_pinned(record, proof->fingerprint) ||
+            (proof->certificate_organisation[0] &&
+             strcmp(proof->certificate_organisation, record->organisation) == 0));
+}
+
+bool portal_accepts(const struct portal *portal, const struct proof *proof)
+{
+    bool secret = accepts_secret(portal, proof);
+    return portal && (proof->has_secret || proof->has_certificate) && (secret || !proof->has_secret) &&
+           (proof->has_certificate ? accepts_certificate(portal, proof)
+                                   : !portal->record->certificate_required);
 }
 
 /* ---- what is remembered ---- */
@@ -270,19 +296,58 @@ void registry_op_finish_later(struct registry_op *op, enum err e, loop_fn fn)
 
 /* ---- authenticate ---- */
 
-static void authenticate_finish(struct registry_op *op, enum err e, struct portal *portal)
+static const char unknown[] =
+    "unknown credential; send Authorization: Bearer <portal id>.<secret>, or a client "
+    "certificate of the portal",
+                  out_of_date[] = "the client certificate is not valid at this time; use one that is",
+                  unpinned[] =
+                      "the client certificate is from no CA of portals and pinned to none; have it pinned "
+                      "to the portal, or use one from that CA",
+                  nameless[] =
+                      "the client certificate must have one URI, and no other, among its subject alternative "
+                      "names: nanopush://<organisation>/<portal>; a common name does not count",
+                  of_another[] =
+                      "the client certificate is not of this portal; use one that is, or the secret alone",
+                  required[] = "this portal has to show its client certificate, too";
+
+/* More than "unknown" is said only to who has shown a secret that counts, or has the key of a certificate. */
+static const char *why_denied(const struct registry_op *op, const struct portal *portal)
+{
+    if (op->proof.has_secret && !accepts_secret(portal, &op->proof))
+        return unknown;
+    if (!op->proof.has_certificate)
+        return required;
+    if (op->proof.has_secret)
+        return of_another;
+    if (!op->certificate_is_pinned_only)
+        return unknown;
+    return op->certificate_is_trusted ? nameless : unpinned;
+}
+
+static void authenticate_finish(struct registry_op *op, enum err e, struct portal *portal, const char *why)
 {
     if (e == ERR_OK)
         portal->standing->used = true;
     if (!op->silent)
-        op->fn.authenticate(e, e == ERR_OK ? portal : NULL, e == ERR_OK ? &op->proof : NULL, op->arg);
+        op->fn.authenticate(e, e == ERR_OK ? portal : NULL, e == ERR_OK ? &op->proof : NULL, why, op->arg);
     registry_op_free(op);
 }
 
-static void on_authenticate_later(void *arg)
+static void on_accepted_later(void *arg)
 {
     struct registry_op *op = arg;
-    authenticate_finish(op, op->error, op->accepted);
+    authenticate_finish(op, ERR_OK, op->accepted, NULL);
+}
+
+static void on_denied_later(void *arg)
+{
+    struct registry_op *op = arg;
+    authenticate_finish(op, op->error, NULL, unknown);
+}
+
+static void on_out_of_date_later(void *arg)
+{
+    authenticate_finish(arg, ERR_DENIED, NULL, out_of_date);
 }
 
 static void on_portal(enum err e, const struct portal_view *view, void *arg)
@@ -292,10 +357,21 @@ static void on_portal(enum err e, const struct portal_view *view, void *arg)
     bool accepted = portal_accepts(portal, &op->proof); /* of an unknown one, too: it takes the same time */
     if (e == ERR_NOT_FOUND || (e == ERR_OK && !accepted))
         e = ERR_DENIED;
-    authenticate_finish(op, e, portal);
+    authenticate_finish(op, e, portal, e == ERR_DENIED ? why_denied(op, portal) : NULL);
 }
 
-static enum err split_credential(struct bytes credential, struct registry_op *op)
+static void on_holder(enum err e, const char *portal, void *arg)
+{
+    struct registry_op *op = arg;
+    if (e == ERR_NOT_FOUND)
+        authenticate_finish(op, ERR_DENIED, NULL, why_denied(op, NULL));
+    else if (e != ERR_OK)
+        authenticate_finish(op, e, NULL, NULL);
+    else
+        store_portal_get(op->domain->store, portal, on_portal, op);
+}
+
+static enum err take_credential(struct bytes credential, struct registry_op *op)
 {
     const uint8_t *dot = credential.len ? memrchr(credential.p, '.', credential.len) : NULL;
     if (!dot || credential.len >= CREDENTIAL_SIZE)
@@ -308,25 +384,76 @@ static enum err split_credential(struct bytes credential, struct registry_op *op
     return sha256(bytes_make(dot + 1, credential.len - id_len - 1), op->proof.secret_hash);
 }
 
-static struct portal *remembered(struct registry *registry, const char *id)
+/* A name in a certificate counts for the portal of that id only, whatever else was shown. */
+static void take_certificate(const struct client_certificate *certificate, struct registry_op *op)
 {
-    struct standing *standing = find(registry, id);
-    return standing && standing->until_mono_ms > clock_mono_ms() ? standing->portal : NULL;
+    op->proof.has_certificate = true;
+    op->certificate_is_trusted = certificate->trusted;
+    memcpy(op->proof.fingerprint, certificate->fingerprint, SHA256_BYTES);
+    bool named = certificate->trusted && text_is_name(bytes_of(certificate->portal));
+    if (named && !op->id[0])
+        memcpy(op->id, certificate->portal, sizeof op->id);
+    if (named && strcmp(op->id, certificate->portal) == 0)
+        memcpy(op->proof.certificate_organisation, certificate->organisation,
+               sizeof op->proof.certificate_organisation);
+    op->certificate_is_pinned_only = !op->id[0];
 }
 
-struct registry_op *registry_authenticate(struct registry *registry, struct bytes credential,
+static bool is_out_of_date(const struct client_certificate *certificate)
+{
+    int64_t now_unix_s = clock_unix_ms() / 1000;
+    return now_unix_s < certificate->from_unix_s || now_unix_s > certificate->until_unix_s;
+}
+
+struct search {
+    const uint8_t *fingerprint;
+    struct standing *found;
+};
+
+static void look_at(struct table_node *node, void *arg)
+{
+    struct search *search = arg;
+    struct standing *standing = CONTAINER_OF(node, struct standing, node);
+    if (is_pinned(standing->portal->record, search->fingerprint))
+        search->found = standing;
+}
+
+/* The portal that it must be of what is shown, if that is in memory. */
+static struct portal *remembered(struct registry *registry, const struct registry_op *op)
+{
+    struct search search = {.fingerprint = op->proof.fingerprint};
+    if (op->id[0])
+        search.found = find(registry, op->id);
+    else
+        table_each(&registry->portals, look_at, &search);
+    return search.found && search.found->until_mono_ms > clock_mono_ms() ? search.found->portal : NULL;
+}
+
+struct registry_op *registry_authenticate(struct registry *registry, const struct shown *shown,
                                           registry_authenticate_fn fn, void *arg)
 {
     struct registry_op *op = registry_op_new(registry, arg);
     op->fn.authenticate = fn;
-    enum err e = split_credential(credential, op);
-    struct portal *portal = e == ERR_OK ? remembered(registry, op->id) : NULL;
-    if (portal && portal_accepts(portal, &op->proof))
+    enum err e = shown->credential.len ? take_credential(shown->credential, op) : ERR_OK;
+    if (e == ERR_OK && shown->certificate)
+        take_certificate(shown->certificate, op);
+    if (e != ERR_OK || !(op->proof.has_secret || op->proof.has_certificate)) {
+        registry_op_finish_later(op, e == ERR_OK ? ERR_DENIED : e, on_denied_later);
+        return op;
+    }
+    if (shown->certificate && is_out_of_date(shown->certificate)) {
+        registry_op_finish_later(op, ERR_DENIED, on_out_of_date_later);
+        return op;
+    }
+    struct portal *portal = remembered(registry, op);
+    if (portal && portal_accepts(portal, &op->proof)) {
         op->accepted = portal_ref(portal);
-    if (e != ERR_OK || op->accepted)
-        registry_op_finish_later(op, e, on_authenticate_later);
-    else
+        registry_op_finish_later(op, ERR_OK, on_accepted_later);
+    } else if (op->id[0]) {
         store_portal_get(registry->domain->store, op->id, on_portal, op);
+    } else {
+        store_certificate_get(registry->domain->store, op->proof.fingerprint, on_holder, op);
+    }
     return op;
 }
 

@@ -9,12 +9,14 @@
 #ifndef NANOPUSH_DOMAIN_REGISTRY_H
 #define NANOPUSH_DOMAIN_REGISTRY_H
 
+#include "crypto/client_certificate.h"
 #include "crypto/digest.h"
 #include "domain/domain.h"
 
 #define CREDENTIAL_SECRET_BYTES  32
 #define CREDENTIAL_SIZE          (NAME_MAX_LEN + 1 + BASE64URL_SIZE(CREDENTIAL_SECRET_BYTES)) /* NUL included */
 #define CREDENTIAL_OVERLAP_MAX_S (90u * 24 * 3600)
+#define PORTAL_CERTIFICATES_MAX  4
 #define PORTAL_REREAD_MS         1000
 #define PORTAL_FRESH_MS          2000
 #define PORTAL_CACHE_MAX         1024
@@ -35,13 +37,19 @@ struct portal *portal_ref(struct portal *portal);
 /** NULL is allowed. */
 void portal_unref(struct portal *portal);
 
-/** What a caller shows of itself. */
+/** What was accepted of a caller: everything that they showed. */
 struct proof {
-    bool has_secret;
+    bool has_secret, has_certificate;
     uint8_t secret_hash[SHA256_BYTES];
+    uint8_t fingerprint[SHA256_BYTES]; /* of the certificate */
+    char certificate_organisation[NAME_MAX_LEN +
+                                  1]; /* of one that a CA of portals issued to a portal of that id; or "" */
 };
 
-/** True if @p proof counts for @p portal now. Takes the same time for every portal and every wrong secret. */
+/**
+ * True if everything in @p proof counts for @p portal now, and is enough. Takes the same time for every portal and
+ * every wrong secret.
+ */
 bool portal_accepts(const struct portal *portal, const struct proof *proof);
 
 /** Keeps @p domain. */
@@ -61,16 +69,26 @@ struct registry_op;
 /** Silence. NULL is allowed. */
 void registry_op_cancel(struct registry_op *op);
 
-/** @p portal, @p proof: what was accepted, for portal_accepts() later on; the callee takes a reference. NULL on error. */
-typedef void (*registry_authenticate_fn)(enum err e, struct portal *portal, const struct proof *proof,
-                                         void *arg);
+/** What a caller shows of itself: one of them, or both, of one portal then. */
+struct shown {
+    struct bytes credential;                      /* "<portal id>.<secret>"; empty: none */
+    const struct client_certificate *certificate; /* NULL: none */
+};
 
 /**
- * Whose credential is "<portal id>.<secret>"? Unknown portal and wrong secret are told apart by nothing, not by time
- * either: each costs one read of the store.
+ * @p portal, @p proof: what was accepted, for portal_accepts() later on; the callee takes a reference. NULL on error.
+ * @p why: with ERR_DENIED, what the caller should do; static.
+ */
+typedef void (*registry_authenticate_fn)(enum err e, struct portal *portal, const struct proof *proof,
+                                         const char *why, void *arg);
+
+/**
+ * Who is it that shows this? Unknown portal and wrong secret are told apart by nothing, not by time either: each costs
+ * one read of the store. A certificate is the portal's that its URI names, where a CA of portals issued it, or the one
+ * that it is pinned to. @p shown is not kept.
  * @p fn, never within the call: ERR_OK; ERR_DENIED; ERR_UNAVAILABLE and others of store.h.
  */
-struct registry_op *registry_authenticate(struct registry *registry, struct bytes credential,
+struct registry_op *registry_authenticate(struct registry *registry, const struct shown *shown,
                                           registry_authenticate_fn fn, void *arg);
 
 /** Does the portal still stand? @p fn, never within the call: ERR_OK, also for an unknown one; ERR_DENIED: it was removed. */
@@ -91,7 +109,7 @@ typedef void (*registry_portal_fn)(enum err e, const struct portal_view *portal,
 /**
  * Put a new portal of an organisation that is there; its secret and its organisation's name are filled in here.
  * @p fn: ERR_OK; ERR_INVALID: id or name; ERR_NOT_FOUND: no such organisation; ERR_EXISTS, also where one of that id
- * was removed; and as store.h's.
+ * was removed; ERR_LIMIT: a certificate is pinned to another portal; and as store.h's.
  */
 struct registry_op *registry_add_portal(struct registry *registry, const Record__Portal *portal,
                                         int64_t now_unix_ms, registry_portal_fn fn, void *arg);
@@ -109,6 +127,16 @@ struct registry_op *registry_rotate(struct registry *registry, const char *id, u
  */
 struct registry_op *registry_finish_rotation(struct registry *registry, const char *id, bool undo,
                                              registry_portal_fn fn, void *arg);
+
+/**
+ * Pin client certificates to a portal (@p add, or NULL), take others off it (@p drop, or NULL: fingerprints), say
+ * whether its secret alone is enough (@p required 0 or 1; -1: as it is).
+ * @p fn: ERR_OK; ERR_NOT_FOUND; ERR_EXISTS: pinned to another portal; ERR_LIMIT: it has PORTAL_CERTIFICATES_MAX;
+ * ERR_BAD_STATE.
+ */
+struct registry_op *registry_set_certificates(struct registry *registry, const char *id, const uint8_t *add,
+                                              const uint8_t *drop, int required, registry_portal_fn fn,
+                                              void *arg);
 
 /** Remove a portal; its id is not given again. @p fn: ERR_OK, also where it was removed; ERR_NOT_FOUND; ERR_BAD_STATE. */
 struct registry_op *registry_remove(struct registry *registry, const char *id, registry_portal_fn fn,

@@ -114,9 +114,16 @@ static void on_portal_later(void *arg)
     portal_finish(op, op->error);
 }
 
+static void release_next(struct registry_op *op);
+static void on_released(enum err e, void *arg);
+
 static void on_indexed(enum err e, void *arg)
 {
-    portal_finish(arg, e);
+    struct registry_op *op = arg;
+    if (e != ERR_OK)
+        portal_finish(op, e);
+    else
+        release_next(op);
 }
 
 static void on_replaced(enum err e, void *arg)
@@ -209,6 +216,128 @@ struct registry_op *registry_finish_rotation(struct registry *registry, const ch
     return change(registry, id, undo ? keep_previous : keep_newest, fn, arg);
 }
 
+/* ---- certificates ---- */
+
+/* Give up what the record does not have any more; @p then goes on. A removed portal keeps its list, so that a repeat can. */
+static void release_next(struct registry_op *op)
+{
+    const Record__Portal *record = (Record__Portal *)op->record;
+    const uint8_t *fingerprint = NULL;
+    if (record->removed && op->pin_at < record->n_certificates)
+        fingerprint = record->certificates[op->pin_at++].data;
+    else if (op->drops)
+        fingerprint = op->drop;
+    op->drops = false;
+    if (fingerprint)
+        store_certificate_pin(op->domain->store, fingerprint, record->id, false, on_released, op);
+    else
+        portal_finish(op, ERR_OK);
+}
+
+static void on_released(enum err e, void *arg)
+{
+    struct registry_op *op = arg;
+    if (e != ERR_OK)
+        portal_finish(op, e);
+    else
+        release_next(op);
+}
+
+static size_t find_certificate(const Record__Portal *record, const uint8_t *fingerprint)
+{
+    size_t i = 0;
+    while (i < record->n_certificates && memcmp(record->certificates[i].data, fingerprint, SHA256_BYTES) != 0)
+        i++;
+    return i;
+}
+
+static enum err add_certificate(Record__Portal *record, const uint8_t *fingerprint)
+{
+    if (find_certificate(record, fingerprint) < record->n_certificates)
+        return ERR_OK;
+    if (record->n_certificates >= PORTAL_CERTIFICATES_MAX)
+        return ERR_LIMIT;
+    ProtobufCBinaryData *longer = mem_new((record->n_certificates + 1) * sizeof *longer);
+    for (size_t i = 0; i < record->n_certificates; i++)
+        longer[i] = record->certificates[i];
+    set_hash(&longer[record->n_certificates], fingerprint);
+    free(record->certificates);
+    record->certificates = longer;
+    record->n_certificates++;
+    return ERR_OK;
+}
+
+static void drop_certificate(Record__Portal *record, const uint8_t *fingerprint)
+{
+    size_t i = find_certificate(record, fingerprint);
+    if (i == record->n_certificates)
+        return;
+    free(record->certificates[i].data);
+    record->certificates[i] = record->certificates[--record->n_certificates];
+}
+
+static enum err set_certificates(struct registry_op *op, Record__Portal *record, int64_t now_unix_ms)
+{
+    (void)now_unix_ms;
+    if (record->removed)
+        return ERR_NOT_FOUND;
+    if (op->drops)
+        drop_certificate(record, op->drop);
+    if (op->pins)
+        TRY(add_certificate(record, op->pin));
+    if (op->required >= 0)
+        record->certificate_required = op->required;
+    return ERR_OK;
+}
+
+/* Pinned first, so that no portal's record ever has what is another's. */
+static void on_pinned(enum err e, void *arg)
+{
+    struct registry_op *op = arg;
+    if (e != ERR_OK)
+        portal_finish(op, e);
+    else
+        store_portal_get(op->domain->store, op->id, on_read, op);
+}
+
+static void on_known(enum err e, const struct portal_view *view, void *arg)
+{
+    struct registry_op *op = arg;
+    if (e == ERR_OK && view->record->removed)
+        e = ERR_NOT_FOUND;
+    else if (e == ERR_OK && view->record->n_certificates >= PORTAL_CERTIFICATES_MAX && !op->drops)
+        e = ERR_LIMIT;
+    if (e != ERR_OK)
+        portal_finish(op, e);
+    else
+        store_certificate_pin(op->domain->store, op->pin, op->id, true, on_pinned, op);
+}
+
+struct registry_op *registry_set_certificates(struct registry *registry, const char *id, const uint8_t *add,
+                                              const uint8_t *drop, int require, registry_portal_fn fn,
+                                              void *arg)
+{
+    struct registry_op *op = registry_op_new(registry, arg);
+    op->fn.portal = fn;
+    op->edit = set_certificates;
+    op->required = require;
+    op->pins = add != NULL;
+    op->drops = drop != NULL;
+    if (add)
+        memcpy(op->pin, add, sizeof op->pin);
+    if (drop)
+        memcpy(op->drop, drop, sizeof op->drop);
+    if (!text_is_name(bytes_of(id))) {
+        registry_op_finish_later(op, ERR_NOT_FOUND, on_portal_later);
+        return op;
+    }
+    memcpy(op->id, id, strlen(id));
+    store_portal_get(op->domain->store, id, add ? on_known : on_read, op);
+    return op;
+}
+
+/* ---- a portal is removed ---- */
+
 static enum err bury(struct registry_op *op, Record__Portal *record, int64_t now_unix_ms)
 {
     (void)op;
@@ -232,11 +361,16 @@ static void on_portal_put(enum err e, void *arg)
     portal_finish(arg, e);
 }
 
+/* Its certificates are pinned one by one, before it is put. */
 static void on_portal_indexed(enum err e, void *arg)
 {
     struct registry_op *op = arg;
+    const Record__Portal *record = (Record__Portal *)op->record;
     if (e != ERR_OK)
-        portal_finish(op, e);
+        portal_finish(op, e == ERR_EXISTS ? ERR_LIMIT : e);
+    else if (op->pin_at < record->n_certificates)
+        store_certificate_pin(op->domain->store, record->certificates[op->pin_at++].data, record->id, true,
+                              on_portal_indexed, op);
     else
         store_portal_put(op->domain->store, (Record__Portal *)op->record, on_portal_put, op);
 }
@@ -276,7 +410,8 @@ struct registry_op *registry_add_portal(struct registry *registry, const Record_
     op->record = store_record_copy(&portal->base);
     enum err e = ERR_INVALID;
     if (text_is_name(bytes_of(portal->id)) && text_is_name(bytes_of(portal->organisation)) &&
-        text_check(bytes_of(portal->name), DISPLAY_NAME_MAX_BYTES) == ERR_OK)
+        text_check(bytes_of(portal->name), DISPLAY_NAME_MAX_BYTES) == ERR_OK &&
+        portal->n_certificates <= PORTAL_CERTIFICATES_MAX)
         e = make_secret(op, (Record__Portal *)op->record, now_unix_ms);
     if (e != ERR_OK)
         registry_op_finish_later(op, e, on_portal_later);

@@ -28,11 +28,16 @@ struct registry_op {
     enum err error;
     char id[NAME_MAX_LEN + 1]; /* of the portal that it is about */
     struct proof proof;
-    struct portal *accepted; /* from memory */
+    struct portal *accepted;                                 /* from memory */
+    bool certificate_is_trusted, certificate_is_pinned_only; /* no name to look for: by fingerprint */
     /* changes */
     ProtobufCMessage *record; /* an organisation or a portal, own copy */
     registry_edit_fn edit;
     unsigned overlap_s;
+    uint8_t pin[SHA256_BYTES], drop[SHA256_BYTES]; /* fingerprints */
+    bool pins, drops;
+    int required; /* -1: as it is */
+    size_t pin_at;
     int64_t now_unix_ms;
     char credential[CREDENTIAL_SIZE];
     /* lists */

@@ -107,6 +107,17 @@ bool address_is_unix(const struct address *a)
     return a->storage.ss_family == AF_UNIX;
 }
 
+bool address_same_host(const struct address *a, const struct address *b)
+{
+    const struct sockaddr_in *a4 = (const void *)&a->storage, *b4 = (const void *)&b->storage;
+    const struct sockaddr_in6 *a6 = (const void *)&a->storage, *b6 = (const void *)&b->storage;
+    if (a->storage.ss_family != b->storage.ss_family)
+        return false;
+    if (a->storage.ss_family == AF_INET)
+        return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+    return a->storage.ss_family != AF_INET6 || memcmp(&a6->sin6_addr, &b6->sin6_addr, 8) == 0;
+}
+
 enum err address_of_socket(int fd, struct address *ret)
 {
     struct address a = {.len = sizeof(a.storage)};

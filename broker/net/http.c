@@ -36,7 +36,10 @@ const struct http_limits http_limits_default = {
     .body_ms = 30 * 1000,
     .idle_ms = 75 * 1000,
     .stall_ms = 20 * 1000,
+    .rest_ms = 1000,
     .streams_max = 1000,
+    .strangers_idle_ms = 15 * 1000,
+    .strangers_streams_max = 100,
     .control_burst = 1000,
     .control_per_s = 100,
     .resets_per_s = 100,
@@ -225,6 +228,16 @@ void http_finish_with_trailers(struct http_exchange *ex, const struct http_heade
         ex->ops->finish_with_trailers(ex, trailers, count);
     else
         ex->ops->finish(ex);
+}
+
+void http_read_body(struct http_exchange *ex, size_t body_max)
+{
+    ex->ops->read_body(ex, body_max);
+}
+
+void http_trust(struct http_exchange *ex)
+{
+    ex->ops->trust(ex);
 }
 
 void http_forget_request(struct http_exchange *ex)

@@ -2,12 +2,12 @@
  * HTTP server, whichever version the peer speaks: connections in, exchanges out. By ALPN that is HTTP/2
  * (http2.h), else HTTP/1.1 (http1.h); what is here does not show which, but for http_has_trailers().
  *
- * Life of an exchange: on_request, then one of
+ * Life of an exchange: on_head, http_read_body(), on_request, then one of
  *     http_respond()                                   the whole answer at once
  *     http_start(), http_send() ..., http_finish()     a stream; or http_finish_with_trailers()
  *     http_abort()                                     cut
  *     on_gone                                          the peer went away first, or was cut
- * at once or from any later callback. After either of them the exchange is no more.
+ * at once, from any later callback, or from on_head on. After either of them the exchange is no more.
  */
 #ifndef NANOPUSH_NET_HTTP_H
 #define NANOPUSH_NET_HTTP_H
@@ -32,6 +32,8 @@ struct http_version_ops {
     void (*finish)(struct http_exchange *ex);
     /* NULL where the version has no use for trailers: finish is called instead. */
     void (*finish_with_trailers)(struct http_exchange *ex, const struct http_header *trailers, size_t count);
+    void (*read_body)(struct http_exchange *ex, size_t body_max);
+    void (*trust)(struct http_exchange *ex);
     void (*forget_request)(struct http_exchange *ex);
     void (*abort)(struct http_exchange *ex, enum close_reason reason);
 };
@@ -46,7 +48,8 @@ struct http_exchange {
     bool too_large; /* the body passed limits.body_max and is empty here: answer; HTTP/1.1 closes then */
     bool started;   /* http_start() was called */
     void *user;     /* the handlers' own, NULL at first */
-    struct stream *stream; /* for stream_peer(), stream_peer_uid(); not for writing */
+    const struct client_certificate *certificate; /* that the peer has shown; NULL: none */
+    struct stream *stream;                        /* for stream_peer(), stream_peer_uid(); not for writing */
     const struct http_version_ops *ops;
 };
 
@@ -60,19 +63,31 @@ struct http_limits {
     unsigned body_ms;        /* from there to the end of the body */
     unsigned idle_ms;        /* between two requests */
     unsigned stall_ms;       /* HTTP/2: an answer waits, and the peer grants its stream no window */
+    unsigned rest_ms;        /* HTTP/2: for the rest of a request that was answered before its end */
     unsigned streams_max;    /* HTTP/2: requests at a time on one connection */
-    unsigned control_burst;  /* HTTP/2: frames that do nothing, at once, */
-    unsigned control_per_s;  /* and how many a second more */
-    unsigned resets_per_s;   /* HTTP/2: streams that end before their answer; at once: 2 * streams_max */
+    /* In place of these, while nobody on the connection has shown who it is: http_trust() */
+    unsigned strangers_idle_ms, strangers_streams_max;
+    unsigned control_burst; /* HTTP/2: frames that do nothing, at once, */
+    unsigned control_per_s; /* and how many a second more */
+    unsigned resets_per_s;  /* HTTP/2: streams that end before their answer; at once: 2 * streams_max */
 };
 
 /** 8 KiB, 16 KiB, 64 headers, 64 KiB body; 10 s, 30 s, 75 s, 20 s; 1,000 streams; 1,000 and 100 frames; 100 resets. */
 extern const struct http_limits http_limits_default;
 
 struct http_handlers {
-    /** A request is there, with its whole body. */
+    /**
+     * The head of a request is there; nothing of its body is parsed, and no more of it read than comes along, before
+     * http_read_body() is called for it, now or later. Or answer it at once, so that a body is never read. Where this is
+     * NULL every body is read, and every peer trusted.
+     */
+    void (*on_head)(struct http_exchange *ex, void *arg);
+    /** A request is there, with its whole body, or without one. */
     void (*on_request)(struct http_exchange *ex, void *arg);
-    /** The peer is gone while the exchange was not over; exactly once, never after it was. Do not answer. */
+    /**
+     * The peer is gone, or its body is no good, while the exchange that was handed over was not; exactly once, never after
+     * it was. Do not answer.
+     */
     void (*on_gone)(struct http_exchange *ex, void *arg);
     /** A started exchange's send queue, having been long, is short again. May be NULL. */
     void (*on_drain)(struct http_exchange *ex, void *arg);
@@ -162,6 +177,15 @@ bool http_has_trailers(const struct http_exchange *ex);
 
 /** As http_finish(), with headers after the body; without http_has_trailers() they are left out. */
 void http_finish_with_trailers(struct http_exchange *ex, const struct http_header *trailers, size_t count);
+
+/**
+ * Read the body of a request whose head was handed over: on_request follows, never within this call.
+ * @param body_max  bytes, above which it is too_large; the limits' body_max counts, too.
+ */
+void http_read_body(struct http_exchange *ex, size_t body_max);
+
+/** The peer has shown who it is: from now on its connection has the limits of those who have. */
+void http_trust(struct http_exchange *ex);
 
 /**
  * The request was read and is not needed any more: its views become empty and its memory is given back, which

@@ -9,11 +9,12 @@
 #include "net/http_scan.h"
 
 /*
- *     HEAD --whole head--> BODY --whole body--> HELD --answered--> HEAD
+ *     HEAD --whole head--> ASKED --http_read_body()--> BODY --whole body--> HELD --answered--> HEAD
  *       \___________________\____ refused ________\__ "close" ___> DONE (the stream closes)
  */
 enum phase {
-    HEAD, /* waiting for a request, or for the rest of its head */
+    HEAD,  /* waiting for a request, or for the rest of its head */
+    ASKED, /* on_head was called */
     BODY,
     HELD, /* on_request was called */
     DONE,
@@ -28,6 +29,9 @@ struct request {
     struct http_head head;
     struct http_chunk_scan chunks;
     struct buf body;
+    struct deferral proceed; /* after http_read_body() */
+    size_t body_max;
+    bool announced;               /* on_head was called, and on_request not yet */
     bool complete, keep_alive;    /* never set for one that is too large or refused, so that it closes */
     bool ahead;                   /* so much was sent behind it that reading stopped */
     struct http_header headers[]; /* then the bytes of the head */
@@ -46,7 +50,9 @@ struct http1 {
     enum phase phase;
     bool head_begun; /* the deadline is the head's, not that of an idle connection */
     bool draining;
-    enum close_reason reason; /* why it ends when it does not go on after an answer */
+    bool trusted;
+    struct client_certificate *certificate; /* the peer's, or NULL */
+    enum close_reason reason;               /* why it ends when it does not go on after an answer */
     struct http_head_search search;
     struct request *request; /* at hand, or NULL */
 };
@@ -60,14 +66,18 @@ static void reap(void *arg)
 
 static void drop_request(struct http1 *c)
 {
-    if (c->request)
+    if (c->request) {
+        deferral_cancel(&c->request->proceed);
         loop_defer(c->loop, &c->request->reap);
+    }
     c->request = NULL;
 }
 
 static void finish(struct http1 *c, enum close_reason reason)
 {
     c->phase = DONE;
+    if (c->request)
+        c->request->announced = false;
     timer_cancel(&c->deadline);
     drop_request(c);
     stream_close(c->stream, reason);
@@ -76,9 +86,20 @@ static void finish(struct http1 *c, enum close_reason reason)
 static void cut(struct http1 *c, enum close_reason reason)
 {
     c->phase = DONE;
+    if (c->request)
+        c->request->announced = false;
     timer_cancel(&c->deadline);
     drop_request(c);
     stream_abort(c->stream, reason);
+}
+
+/* Its handler is told that nothing comes of what it has seen the head of. */
+static void withdraw(struct http1 *c)
+{
+    if (!c->request || !c->request->announced)
+        return;
+    c->request->announced = false;
+    c->handlers->on_gone(&c->request->ex, c->arg);
 }
 
 /* What cannot be queued ends the connection. True if it could. */
@@ -96,6 +117,8 @@ static bool write_or_abort(struct http1 *c, enum err written, struct buf *out)
 
 static const struct http_version_ops http1_ops;
 
+static void on_proceed(void *arg);
+
 static struct request *request_new(struct http1 *c, struct bytes block, size_t header_count)
 {
     size_t views = header_count * sizeof(struct http_header);
@@ -105,7 +128,10 @@ static struct request *request_new(struct http1 *c, struct bytes block, size_t h
     r->connection = c;
     r->ex.stream = c->stream;
     r->ex.ops = &http1_ops;
+    r->ex.certificate = c->certificate;
+    r->body_max = c->limits->body_max;
     deferral_init(&r->reap, reap, r);
+    deferral_init(&r->proceed, on_proceed, r);
     http_parser_init(&r->parser, HTTP_REQUEST);
     r->parser.data = r;
     memcpy((uint8_t *)r->headers + views, block.p, block.len);
@@ -122,6 +148,7 @@ static void refuse(struct http1 *c, enum bad_request why)
         return;
     }
     timer_cancel(&c->deadline);
+    withdraw(c);
     c->phase = HELD;
     c->request->keep_alive = false;
     c->reason = bad_request_status(why) == 408 ? CLOSE_REQUEST_TIMEOUT : CLOSE_PROTOCOL;
@@ -155,10 +182,12 @@ static bool parse(struct http1 *c, struct bytes in)
     enum http_errno error = HTTP_PARSER_ERRNO(parser);
     if (error == HPE_OK && n == in.len)
         return true;
-    if (error == HPE_CB_body)
+    if (error == HPE_CB_body) {
+        withdraw(c);
         cut(c, CLOSE_NOMEM);
-    else
+    } else {
         refuse(c, error == HPE_INVALID_METHOD ? BAD_REQUEST_HTTP_METHOD : BAD_REQUEST_PARSER);
+    }
     return false;
 }
 
@@ -167,6 +196,7 @@ static void dispatch(struct http1 *c, bool too_large)
     struct request *r = c->request;
     timer_cancel(&c->deadline);
     c->phase = HELD;
+    r->announced = false;
     if (too_large) {
         bad_request_count(BAD_REQUEST_BODY_TOO_LARGE);
         buf_done(&r->body);
@@ -181,7 +211,7 @@ static enum bad_request scan_body(struct http1 *c, struct bytes in, size_t *len)
 {
     struct request *r = c->request;
     if (r->head.chunked)
-        return http_scan_chunks(in, c->limits->body_max, &r->chunks, len);
+        return http_scan_chunks(in, r->body_max, &r->chunks, len);
     uint64_t left = r->head.length - buf_len(&r->body);
     *len = in.len < left ? in.len : (size_t)left;
     return BAD_REQUEST_NONE;
@@ -196,7 +226,7 @@ static void take_body(struct http1 *c)
         refuse(c, no);
         return;
     }
-    if (c->request->chunks.total > c->limits->body_max) {
+    if (c->request->chunks.total > c->request->body_max) {
         dispatch(c, true);
         return;
     }
@@ -218,6 +248,24 @@ static void await_body(struct http1 *c)
         enum err e = buf_append(&out, bytes_of("HTTP/1.1 100 Continue\r\n\r\n"));
         write_or_abort(c, e, &out);
     }
+}
+
+static void proceed(struct http1 *c)
+{
+    struct request *r = c->request;
+    if (r->head.length > r->body_max)
+        dispatch(c, true);
+    else if (r->complete)
+        dispatch(c, false);
+    else
+        await_body(c);
+}
+
+static void on_proceed(void *arg)
+{
+    struct request *r = arg;
+    if (r->connection->phase == ASKED)
+        proceed(r->connection);
 }
 
 static void take_head(struct http1 *c, struct bytes in)
@@ -242,12 +290,14 @@ static void take_head(struct http1 *c, struct bytes in)
     r->ex.header_count = r->head.header_count;
     if (!parse(c, block))
         return;
-    if (r->head.length > c->limits->body_max)
-        dispatch(c, true);
-    else if (r->complete)
-        dispatch(c, false);
-    else
-        await_body(c);
+    if (!c->handlers->on_head) {
+        proceed(c);
+        return;
+    }
+    timer_cancel(&c->deadline);
+    c->phase = ASKED;
+    r->announced = true;
+    c->handlers->on_head(&r->ex, c->arg);
 }
 
 static void find_head(struct http1 *c)
@@ -309,10 +359,12 @@ static void on_closed(struct stream *s, enum close_reason reason, void *arg)
     (void)s;
     struct http1 *c = arg;
     timer_cancel(&c->deadline);
+    withdraw(c);
     if (c->phase == HELD)
         c->handlers->on_gone(&c->request->ex, c->arg);
     drop_request(c);
     c->on_closed(c, reason, c->owner);
+    free(c->certificate);
     free(c);
 }
 
@@ -345,11 +397,12 @@ static void end_exchange(struct http1 *c, bool close)
         finish(c, c->draining ? CLOSE_DRAINED : c->reason);
         return;
     }
+    c->request->announced = false;
     drop_request(c);
     c->phase = HEAD;
     c->head_begun = false;
     c->search = (struct http_head_search){0};
-    timer_start(&c->deadline, c->limits->idle_ms);
+    timer_start(&c->deadline, http_idle_ms(c->limits, c->trusted));
     stream_resume_read(c->stream); /* on_read comes for what was sent ahead */
 }
 
@@ -402,6 +455,19 @@ static void finish_stream(struct http_exchange *ex)
     end_exchange(r->connection, !sent || must_close(r));
 }
 
+static void read_body(struct http_exchange *ex, size_t body_max)
+{
+    struct request *r = request_of(ex);
+    if (body_max < r->body_max)
+        r->body_max = body_max;
+    loop_defer(r->connection->loop, &r->proceed);
+}
+
+static void trust(struct http_exchange *ex)
+{
+    request_of(ex)->connection->trusted = true;
+}
+
 static void forget_request(struct http_exchange *ex)
 {
     buf_done(&request_of(ex)->body);
@@ -417,6 +483,8 @@ static const struct http_version_ops http1_ops = {
     .start = start,
     .send = send_part,
     .finish = finish_stream,
+    .read_body = read_body,
+    .trust = trust,
     .forget_request = forget_request,
     .abort = abort_exchange,
 };
@@ -437,7 +505,9 @@ struct http1 *http1_accept(struct loop *loop, struct stream *s, const struct str
                         .arg = arg,
                         .on_closed = closed,
                         .owner = owner,
+                        .trusted = !handlers->on_head,
                         .head_begun = true};
+    c->certificate = http_take_certificate(s);
     timer_init(&c->deadline, loop, on_deadline, c);
     timer_start(&c->deadline, limits->head_ms);
     stream_set_handlers(s, &http1_stream_handlers, c);

@@ -18,7 +18,7 @@
 #define CONTINUATIONS_MAX (4 * 9)
 
 /* Everybody on one connection may go away at once, twice. */
-#define RESETS_BURST(limits) (2 * (limits)->streams_max)
+#define RESETS_BURST(streams) (2 * (streams))
 
 void http2_wake(struct http2 *c)
 {
@@ -163,7 +163,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     if (frame->hd.type == NGHTTP2_SETTINGS && !c->greeted) {
         c->greeted = true;
         if (list_empty(&c->exchanges))
-            timer_start(&c->idle, c->limits->idle_ms);
+            timer_start(&c->idle, http_idle_ms(c->limits, c->trusted));
     } else if (frame->hd.type == NGHTTP2_GOAWAY) {
         c->reason = CLOSE_PEER_CLOSED;
     } else if (x && begins_request(frame)) {
@@ -251,10 +251,14 @@ static int session_new(struct http2 *c)
     return e;
 }
 
-static int submit_settings(struct http2 *c)
+int http2_submit_settings(struct http2 *c)
 {
+    unsigned streams = c->limits->streams_max;
+    if (!c->trusted && c->limits->strangers_streams_max < streams)
+        streams = c->limits->strangers_streams_max;
+    c->resets.burst = RESETS_BURST(streams);
     const nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->limits->streams_max},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, streams},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)c->limits->head_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
@@ -344,6 +348,7 @@ static void on_closed(struct stream *s, enum close_reason reason, void *arg)
     deferral_cancel(&c->turn);
     nghttp2_session_del(c->session);
     c->on_closed(c, reason, c->owner);
+    free(c->certificate);
     free(c);
 }
 
@@ -372,16 +377,18 @@ struct http2 *http2_accept(struct loop *loop, struct stream *s, const struct str
                         .on_closed = closed,
                         .owner = owner,
                         .control = {.burst = limits->control_burst, .per_s = limits->control_per_s},
-                        .resets = {.burst = RESETS_BURST(limits), .per_s = limits->resets_per_s},
+                        .resets = {.per_s = limits->resets_per_s},
                         .reason = CLOSE_PROTOCOL};
+    c->trusted = !handlers->on_head;
     list_init(&c->exchanges);
     deferral_init(&c->turn, on_turn, c);
     timer_init(&c->idle, loop, on_idle, c);
-    if (session_new(c) || submit_settings(c)) {
+    if (session_new(c) || http2_submit_settings(c)) {
         nghttp2_session_del(c->session);
         free(c);
         return NULL;
     }
+    c->certificate = http_take_certificate(s);
     timer_start(&c->idle, limits->head_ms);
     stream_set_handlers(s, &http2_stream_handlers, c);
     http2_wake(c);

@@ -139,6 +139,7 @@ static enum err submit_head(struct http2_exchange *x, unsigned status, const str
 static void end(struct http2_exchange *x, enum err e)
 {
     x->phase = HTTP2_ANSWERED;
+    x->announced = false;
     x->finished = true;
     if (e != ERR_OK)
         http2_exchange_reset(x, NGHTTP2_INTERNAL_ERROR);
@@ -149,6 +150,22 @@ static void end(struct http2_exchange *x, enum err e)
 static struct http2_exchange *exchange_of(struct http_exchange *ex)
 {
     return CONTAINER_OF(ex, struct http2_exchange, ex);
+}
+
+static void read_body(struct http_exchange *ex, size_t body_max)
+{
+    http2_exchange_read_body(exchange_of(ex), body_max);
+}
+
+static void trust(struct http_exchange *ex)
+{
+    struct http2 *c = exchange_of(ex)->connection;
+    if (c->trusted)
+        return;
+    c->trusted = true;
+    if (http2_submit_settings(c))
+        stream_abort(c->stream, CLOSE_NOMEM);
+    http2_wake(c);
 }
 
 static void forget_request(struct http_exchange *ex)
@@ -227,6 +244,7 @@ static void abort_exchange(struct http_exchange *ex, enum close_reason reason)
 {
     struct http2_exchange *x = exchange_of(ex);
     x->phase = HTTP2_ANSWERED;
+    x->announced = false;
     timer_cancel(&x->deadline);
     http2_exchange_reset(x, reason == CLOSE_QUEUE_FULL ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_INTERNAL_ERROR);
 }
@@ -237,15 +255,20 @@ const struct http_version_ops http2_ops = {
     .send = send_part,
     .finish = finish,
     .finish_with_trailers = finish_with_trailers,
+    .read_body = read_body,
+    .trust = trust,
     .forget_request = forget_request,
     .abort = abort_exchange,
 };
 
-/* The rest of a request that was answered early is of no use (RFC 9113, 8.1). */
+/*
+ * The rest of a request that was answered early is of no use (RFC 9113, 8.1), and is thrown away. It may end by itself:
+ * there are clients that take a stream which is cut below a body that they still send for one without an answer.
+ */
 void http2_answer_sent(struct http2_exchange *x)
 {
     x->sent = true;
     timer_cancel(&x->deadline);
     if (!x->whole)
-        http2_exchange_reset(x, NGHTTP2_NO_ERROR);
+        timer_start(&x->deadline, x->connection->limits->rest_ms);
 }

@@ -5,6 +5,7 @@
 #define HEADER_OVERHEAD_BYTES 32                /* RFC 9113, 6.5.2 */
 #define CONTENT_TYPE_MAX      64                /* of one that is looked at in a refused head */
 #define REQUESTS_MAX_BYTES    (4 * 1024 * 1024) /* in all exchanges of a connection; beyond: REFUSED_STREAM */
+#define STRANGERS_MAX_BYTES   (512 * 1024)      /* the same, while it is not trusted */
 
 static void reap(void *arg)
 {
@@ -30,9 +31,24 @@ void http2_exchange_count_request(struct http2_exchange *x)
     x->request_bytes = now;
 }
 
+static bool has_too_much(const struct http2 *c)
+{
+    return c->request_bytes > (c->trusted ? REQUESTS_MAX_BYTES : STRANGERS_MAX_BYTES);
+}
+
+/* Its handler is told that nothing comes of what it has seen the head of. */
+static void withdraw(struct http2_exchange *x)
+{
+    if (!x->announced)
+        return;
+    x->announced = false;
+    x->connection->handlers->on_gone(&x->ex, x->connection->arg);
+}
+
 static void refuse(struct http2_exchange *x, enum bad_request why)
 {
     timer_cancel(&x->deadline);
+    withdraw(x);
     x->phase = HTTP2_HELD;
     http_refuse(&x->ex, why, x->connection->handlers, x->connection->arg);
 }
@@ -42,6 +58,7 @@ static void dispatch(struct http2_exchange *x, bool too_large)
     struct http2 *c = x->connection;
     timer_cancel(&x->deadline);
     x->phase = HTTP2_HELD;
+    x->announced = false;
     if (too_large) {
         bad_request_count(BAD_REQUEST_BODY_TOO_LARGE);
         buf_done(&x->body);
@@ -63,11 +80,19 @@ static void on_deadline(void *arg)
     case HTTP2_BODY:
         refuse(x, BAD_REQUEST_SLOW_BODY);
         break;
+    case HTTP2_ANSWERED:
+        if (x->sent) {
+            http2_exchange_reset(x, NGHTTP2_NO_ERROR);
+            break;
+        }
+        /* fall through */
     default:
         bad_request_count(BAD_REQUEST_UNREAD);
         http2_exchange_reset(x, NGHTTP2_ENHANCE_YOUR_CALM);
     }
 }
+
+static void on_proceed(void *arg);
 
 struct http2_exchange *http2_exchange_new(struct http2 *c, int32_t id)
 {
@@ -78,9 +103,12 @@ struct http2_exchange *http2_exchange_new(struct http2 *c, int32_t id)
     x->id = id;
     x->ex.stream = c->stream;
     x->ex.ops = &http2_ops;
+    x->ex.certificate = c->certificate;
     timer_init(&x->deadline, c->loop, on_deadline, x);
     timer_start(&x->deadline, c->limits->head_ms);
+    x->body_max = c->limits->body_max;
     deferral_init(&x->reap, reap, x);
+    deferral_init(&x->proceed, on_proceed, x);
     list_init(&x->node);
     list_append(&c->exchanges, &x->node);
     timer_cancel(&c->idle);
@@ -115,7 +143,7 @@ enum err http2_exchange_add_header(struct http2_exchange *x, struct bytes name, 
         return ERR_OK; /* it is only decoded, which it must be */
     enum err e = http_headers_add(&x->headers, name, value);
     http2_exchange_count_request(x);
-    if (e == ERR_OK && c->request_bytes > REQUESTS_MAX_BYTES)
+    if (e == ERR_OK && has_too_much(c))
         e = ERR_LIMIT;
     return e;
 }
@@ -167,14 +195,9 @@ static void send_continue(struct http2_exchange *x)
         stream_abort(x->connection->stream, CLOSE_NOMEM);
 }
 
-void http2_exchange_take_head(struct http2_exchange *x, bool end_of_stream)
+static void proceed(struct http2_exchange *x)
 {
-    uint64_t length = 0;
-    enum bad_request no = read_head(x, &length);
-    x->whole = end_of_stream;
-    if (x->refused || no) {
-        refuse(x, x->refused ? x->refused : no);
-    } else if (length > x->connection->limits->body_max) {
+    if (x->too_large || x->length > x->body_max || buf_len(&x->body) > x->body_max) {
         dispatch(x, true);
     } else if (x->whole) {
         dispatch(x, false);
@@ -186,18 +209,53 @@ void http2_exchange_take_head(struct http2_exchange *x, bool end_of_stream)
     }
 }
 
+static void on_proceed(void *arg)
+{
+    struct http2_exchange *x = arg;
+    if (x->phase != HTTP2_ASKED)
+        return;
+    proceed(x);
+    http2_wake(x->connection);
+}
+
+void http2_exchange_read_body(struct http2_exchange *x, size_t body_max)
+{
+    if (body_max < x->body_max)
+        x->body_max = body_max;
+    loop_defer(x->connection->loop, &x->proceed);
+}
+
+void http2_exchange_take_head(struct http2_exchange *x, bool end_of_stream)
+{
+    struct http2 *c = x->connection;
+    enum bad_request no = read_head(x, &x->length);
+    x->whole = end_of_stream;
+    if (x->refused || no) {
+        refuse(x, x->refused ? x->refused : no);
+    } else if (!c->handlers->on_head) {
+        proceed(x);
+    } else {
+        timer_cancel(&x->deadline);
+        x->phase = HTTP2_ASKED;
+        x->announced = true;
+        c->handlers->on_head(&x->ex, c->arg);
+    }
+}
+
 enum err http2_exchange_add_body(struct http2_exchange *x, struct bytes part)
 {
     struct http2 *c = x->connection;
-    if (x->phase != HTTP2_BODY)
+    if ((x->phase != HTTP2_BODY && x->phase != HTTP2_ASKED) || x->too_large)
         return ERR_OK;
-    if (buf_len(&x->body) + part.len > c->limits->body_max) {
-        dispatch(x, true);
+    if (buf_len(&x->body) + part.len > x->body_max) {
+        x->too_large = true;
+        if (x->phase == HTTP2_BODY)
+            dispatch(x, true);
         return ERR_OK;
     }
     TRY(buf_append(&x->body, part));
     http2_exchange_count_request(x);
-    return c->request_bytes > REQUESTS_MAX_BYTES ? ERR_LIMIT : ERR_OK;
+    return has_too_much(c) ? ERR_LIMIT : ERR_OK;
 }
 
 void http2_exchange_take_end(struct http2_exchange *x)
@@ -213,12 +271,14 @@ void http2_exchange_close(struct http2_exchange *x)
     bool held = x->phase == HTTP2_HELD;
     x->phase = HTTP2_ANSWERED;
     timer_cancel(&x->deadline);
+    deferral_cancel(&x->proceed);
     list_remove(&x->node);
+    withdraw(x);
     if (held)
         c->handlers->on_gone(&x->ex, c->arg);
     c->request_bytes -= x->request_bytes;
     c->answer_bytes -= buf_len(&x->out);
     if (list_empty(&c->exchanges))
-        timer_start(&c->idle, c->greeted ? c->limits->idle_ms : c->limits->head_ms);
+        timer_start(&c->idle, c->greeted ? http_idle_ms(c->limits, c->trusted) : c->limits->head_ms);
     loop_defer(c->loop, &x->reap);
 }

@@ -1,5 +1,7 @@
 #include "net/http_headers.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -74,4 +76,14 @@ void http_format_date(char out[HTTP_DATE_SIZE])
     snprintf(out, HTTP_DATE_SIZE, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * t.tm_wday,
              (unsigned)t.tm_mday % 100, months + 3 * t.tm_mon, (unsigned)(t.tm_year + 1900) % 10000,
              (unsigned)t.tm_hour % 100, (unsigned)t.tm_min % 100, (unsigned)t.tm_sec % 100);
+}
+
+struct client_certificate *http_take_certificate(const struct stream *s)
+{
+    struct client_certificate read = {0};
+    if (stream_client_certificate(s, &read) == ERR_NOT_FOUND)
+        return NULL;
+    struct client_certificate *certificate = mem_new(sizeof *certificate);
+    *certificate = read;
+    return certificate;
 }

@@ -6,6 +6,19 @@
 
 #include "net/http.h"
 
+/**
+ * The certificate that the peer of @p s has shown, within its on_open; freed with free(). One that cannot be read is out of
+ * date. NULL: none.
+ */
+struct client_certificate *http_take_certificate(const struct stream *s);
+
+/** How long a connection may be without a request. */
+static inline unsigned http_idle_ms(const struct http_limits *limits, bool trusted)
+{
+    return trusted || limits->strangers_idle_ms > limits->idle_ms ? limits->idle_ms
+                                                                  : limits->strangers_idle_ms;
+}
+
 /** A list that owns its bytes. Zero-initialised is empty and valid. */
 struct http_headers {
     struct buf text;  /* names and values, one after the other */

@@ -589,6 +589,13 @@ bool stream_resumed(const struct stream *s)
     return tls_channel_resumed(&s->tls);
 }
 
+enum err stream_client_certificate(const struct stream *s, struct client_certificate *ret)
+{
+    if (!is_tls(s))
+        return ERR_NOT_FOUND;
+    return s->state == OPEN ? tls_channel_certificate(&s->tls, ret) : ERR_BAD_STATE;
+}
+
 const char *stream_tls_error(const struct stream *s)
 {
     return tls_channel_error(&s->tls);

@@ -21,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "core/loop.h"
+#include "crypto/client_certificate.h"
 #include "crypto/tls.h"
 #include "net/address.h"
 #include "net/close_reason.h"
@@ -135,6 +136,9 @@ struct bytes stream_alpn(const struct stream *s);
 
 /** True where the handshake was a resumption, by a ticket. From on_open on, while that runs. */
 bool stream_resumed(const struct stream *s);
+
+/** The certificate that a client has shown; to be asked within on_open, as the rest of a handshake. @return ERR_OK; ERR_NOT_FOUND: none; ERR_BAD_STATE unless open; ERR_MALFORMED; ERR_CRYPTO. */
+MUST_CHECK enum err stream_client_certificate(const struct stream *s, struct client_certificate *ret);
 
 /** What OpenSSL said when TLS failed, for a log line; NULL if it did not. Static. */
 const char *stream_tls_error(const struct stream *s);

@@ -218,6 +218,11 @@ enum err tls_channel_export(const struct tls_channel *c, const char *label, uint
     return c->live ? tls_export(c->live->ssl, label, out) : ERR_BAD_STATE;
 }
 
+enum err tls_channel_certificate(const struct tls_channel *c, struct client_certificate *ret)
+{
+    return c->live ? client_certificate_of(c->live->ssl, ret) : ERR_BAD_STATE;
+}
+
 bool tls_channel_resumed(const struct tls_channel *c)
 {
     return c->live && SSL_session_reused(c->live->ssl);

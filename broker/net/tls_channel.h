@@ -11,6 +11,7 @@
 #include <openssl/ssl.h>
 
 #include "base/buf.h"
+#include "crypto/client_certificate.h"
 #include "crypto/tls.h"
 #include "net/close_reason.h"
 #include "net/parking.h"
@@ -50,6 +51,9 @@ enum park_result tls_channel_park(struct tls_channel *c);
 /** As tls_export(). ERR_BAD_STATE when parked: what is needed of a handshake is asked for before. */
 MUST_CHECK enum err tls_channel_export(const struct tls_channel *c, const char *label,
                                        uint8_t out[TLS_EXPORT_BYTES]);
+
+/** As client_certificate_of(). ERR_BAD_STATE when parked. */
+MUST_CHECK enum err tls_channel_certificate(const struct tls_channel *c, struct client_certificate *ret);
 
 /** True if the handshake was one of resumption (RFC 8446, 2.2); false when parked. */
 bool tls_channel_resumed(const struct tls_channel *c);

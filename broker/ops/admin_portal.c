@@ -31,6 +31,8 @@ struct portal_row {
     Nanopush__V1__Scope scopes[LIST_MAX];
     struct secret_row secrets[SECRETS_MAX];
     Nanopush__V1__Secret *secret_list[SECRETS_MAX];
+    char fingerprints[PORTAL_CERTIFICATES_MAX][HEX_SIZE(SHA256_BYTES)];
+    char *certificates[PORTAL_CERTIFICATES_MAX];
 };
 
 static Google__Protobuf__Timestamp *set_time(Google__Protobuf__Timestamp *room, int64_t unix_ms)
@@ -71,6 +73,12 @@ static void fill(struct portal_row *row, const Record__Portal *record, int64_t n
         row->scopes[message->n_scopes++] = (Nanopush__V1__Scope)record->scopes[i];
     if (record->code_digits)
         message->preset = NANOPUSH__V1__PRESET__PRESET_NIST;
+    message->certificates = row->certificates;
+    message->certificate_required = record->certificate_required;
+    for (size_t i = 0; i < record->n_certificates && i < PORTAL_CERTIFICATES_MAX; i++) {
+        hex_encode(bytes_make(record->certificates[i].data, SHA256_BYTES), row->fingerprints[i]);
+        row->certificates[message->n_certificates++] = row->fingerprints[i];
+    }
     add_secret(row, &record->secret_hash, record->secret_unix_ms, 0);
     if (record->previous_until_unix_ms > now_unix_ms)
         add_secret(row, &record->previous_secret_hash, record->previous_unix_ms,
@@ -104,6 +112,8 @@ static void on_created(enum err e, const struct portal_view *view, const char *c
             "portal: id must be 1 to 64 of a-z 0-9 and -, name at most 64 bytes without control characters");
     } else if (e == ERR_NOT_FOUND) {
         rpc_fail(call, RPC_NOT_FOUND, "portal.organisation: no such organisation; add it first");
+    } else if (e == ERR_LIMIT) {
+        rpc_fail(call, RPC_ALREADY_EXISTS, "portal.certificates: one is pinned to another portal");
     } else if (e == ERR_EXISTS) {
         rpc_fail(call, RPC_ALREADY_EXISTS,
                  "there is a portal of that id, or was: ids are unique in the whole broker, for good");
@@ -150,6 +160,11 @@ static bool apply_preset(Nanopush__V1__Preset preset, Record__Portal *record)
     return true;
 }
 
+static bool read_fingerprint(const char *text, uint8_t ret[SHA256_BYTES])
+{
+    return hex_decode(bytes_of(text), ret, SHA256_BYTES) == ERR_OK;
+}
+
 void admin_create_portal(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Nanopush__V1__Portal *asked = ((const Nanopush__V1__CreatePortalRequest *)message)->portal;
@@ -157,6 +172,8 @@ void admin_create_portal(struct rpc_call *call, const ProtobufCMessage *message)
     uint32_t modes[LIST_MAX], scopes[LIST_MAX];
     record.modes = modes;
     record.scopes = scopes;
+    uint8_t fingerprints[PORTAL_CERTIFICATES_MAX][SHA256_BYTES];
+    ProtobufCBinaryData certificates[PORTAL_CERTIFICATES_MAX];
     if (!asked) {
         rpc_fail(call, RPC_INVALID_ARGUMENT, "portal: must be there");
         return;
@@ -173,6 +190,17 @@ void admin_create_portal(struct rpc_call *call, const ProtobufCMessage *message)
                  "portal.preset: not one that is known, or modes name what it does not allow");
         return;
     }
+    for (size_t i = 0; i < asked->n_certificates; i++) {
+        if (i == PORTAL_CERTIFICATES_MAX || !read_fingerprint(asked->certificates[i], fingerprints[i])) {
+            rpc_fail(call, RPC_INVALID_ARGUMENT, "portal.certificates: must be up to %d of 64 hex digits",
+                     PORTAL_CERTIFICATES_MAX);
+            return;
+        }
+        certificates[i] = (ProtobufCBinaryData){.data = fingerprints[i], .len = SHA256_BYTES};
+    }
+    record.certificates = certificates;
+    record.n_certificates = asked->n_certificates;
+    record.certificate_required = asked->certificate_required;
     record.id = asked->id;
     record.organisation = asked->organisation;
     record.name = asked->name[0] ? asked->name : asked->id;
@@ -305,4 +333,46 @@ void admin_finish_rotation(struct rpc_call *call, const ProtobufCMessage *messag
     rpc_on_end(call, silence,
                registry_finish_rotation(rpc_domain(call)->registry, request->portal, request->undo,
                                         on_finished, call));
+}
+
+static void on_certificates_set(enum err e, const struct portal_view *view, const char *credential, void *arg)
+{
+    struct rpc_call *call = arg;
+    Nanopush__V1__SetCertificatesResponse response = NANOPUSH__V1__SET_CERTIFICATES_RESPONSE__INIT;
+    struct portal_row row = {0};
+    (void)credential;
+    rpc_on_end(call, NULL, NULL);
+    if (e == ERR_EXISTS) {
+        rpc_fail(call, RPC_ALREADY_EXISTS, "add: the certificate is pinned to another portal");
+    } else if (e == ERR_LIMIT) {
+        rpc_fail(call, RPC_FAILED_PRECONDITION, "add: the portal has %d certificates; drop one first",
+                 PORTAL_CERTIFICATES_MAX);
+    } else if (!failed(call, e)) {
+        LOG(INFO, OPS, "certificates-set", "portal=%s certificates=%zu required=%d", view->record->id,
+            view->record->n_certificates, view->record->certificate_required);
+        fill(&row, view->record, view->now_unix_ms);
+        response.portal = &row.message;
+        rpc_reply(call, &response.base);
+    }
+}
+
+void admin_set_certificates(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__SetCertificatesRequest *request =
+        (const Nanopush__V1__SetCertificatesRequest *)message;
+    uint8_t add[SHA256_BYTES], drop[SHA256_BYTES];
+    int required = -1;
+    if ((request->add[0] && !read_fingerprint(request->add, add)) ||
+        (request->drop[0] && !read_fingerprint(request->drop, drop))) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "add, drop: must be 64 hex digits, or absent");
+        return;
+    }
+    if (request->secret == NANOPUSH__V1__SET_CERTIFICATES_REQUEST__SECRET__SECRET_ENOUGH)
+        required = 0;
+    else if (request->secret == NANOPUSH__V1__SET_CERTIFICATES_REQUEST__SECRET__SECRET_NOT_ENOUGH)
+        required = 1;
+    rpc_on_end(call, silence,
+               registry_set_certificates(rpc_domain(call)->registry, request->portal,
+                                         request->add[0] ? add : NULL, request->drop[0] ? drop : NULL,
+                                         required, on_certificates_set, call));
 }

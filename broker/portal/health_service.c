@@ -7,20 +7,27 @@
 #include "portal/services.h"
 #include "store/store.h"
 
-#define WATCHES_MAX 100 /* a process: they are held without a credential */
-#define LOOK_MS     5000
+/* They are held without a credential; of one connection, of one address (a balancer may be many), of a process. */
+#define CONNECTION_WATCHES_MAX 4
+#define ADDRESS_WATCHES_MAX    100
+#define WATCHES_MAX            1000
+#define LOOK_MS                5000
 
 typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus serving_status;
 
 #define STATUS(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
 
 struct health_watch {
+    struct list node;
     struct rpc_call *call;
+    const struct stream *connection; /* to compare with */
+    struct address peer;
     struct timer look;
     serving_status told;
     bool known; /* the service is */
 };
 
+static struct list watches = {&watches, &watches}; /* struct health_watch */
 static unsigned watch_count;
 
 static bool is_known(const char *service)
@@ -61,6 +68,7 @@ static void watch_end(void *state)
 {
     struct health_watch *watch = state;
     timer_cancel(&watch->look);
+    list_remove(&watch->node);
     free(watch);
     watch_count--;
 }
@@ -82,16 +90,34 @@ static void on_look(void *arg)
         timer_start(&watch->look, LOOK_MS);
 }
 
+/* An address without its port. @return false where there is none, or none left for one more watch. */
+static bool has_room(const struct stream *connection, const struct address *peer)
+{
+    unsigned of_connection = 0, of_address = 0;
+    LIST_EACH (node, &watches) {
+        const struct health_watch *watch = CONTAINER_OF(node, struct health_watch, node);
+        of_connection += watch->connection == connection;
+        of_address += address_same_host(&watch->peer, peer);
+    }
+    return of_connection < CONNECTION_WATCHES_MAX && of_address < ADDRESS_WATCHES_MAX &&
+           watch_count < WATCHES_MAX;
+}
+
 static void watch_service(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Grpc__Health__V1__HealthCheckRequest *request =
         (const Grpc__Health__V1__HealthCheckRequest *)message;
-    if (watch_count == WATCHES_MAX) {
+    const struct stream *connection = rpc_connection(call);
+    struct address peer;
+    if (stream_peer(connection, &peer) != ERR_OK || !has_room(connection, &peer)) {
         rpc_fail(call, RPC_RESOURCE_EXHAUSTED, "too many watch already; call Check from time to time");
         return;
     }
     struct health_watch *watch = mem_new(sizeof *watch);
     watch_count++;
+    list_append(&watches, &watch->node);
+    watch->connection = connection;
+    watch->peer = peer;
     watch->call = call;
     watch->known = is_known(request->service);
     timer_init(&watch->look, rpc_domain(call)->loop, on_look, watch);

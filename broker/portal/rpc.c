@@ -39,6 +39,11 @@ const char *rpc_actor(const struct rpc_call *call, char room[RPC_ACTOR_SIZE])
     return room;
 }
 
+const struct stream *rpc_connection(const struct rpc_call *call)
+{
+    return call->ex->stream;
+}
+
 bool rpc_has_scope(const struct rpc_call *call, int scope)
 {
     const Record__Portal *portal = rpc_portal(call);
@@ -107,6 +112,8 @@ void rpc_set_limits(struct rpc_options *options, const struct config *config)
     http->body_ms = (unsigned)config->body_timeout_ms;
     http->idle_ms = (unsigned)config->idle_timeout_s * 1000;
     http->streams_max = (unsigned)config->streams_max;
+    http->strangers_idle_ms = (unsigned)config->strangers_idle_timeout_s * 1000;
+    http->strangers_streams_max = (unsigned)config->strangers_streams_max;
     http->control_burst = (unsigned)config->http2_control_frames_max;
     http->control_per_s = (unsigned)config->http2_control_frames_per_s;
     http->resets_per_s = (unsigned)config->http2_resets_per_s;

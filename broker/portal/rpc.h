@@ -116,6 +116,9 @@ const Record__Portal *rpc_portal(const struct rpc_call *call);
  */
 const char *rpc_actor(const struct rpc_call *call, char room[RPC_ACTOR_SIZE]);
 
+/** The connection that it came by, to be told from others. */
+const struct stream *rpc_connection(const struct rpc_call *call);
+
 /** True if the credential has the scope; an administrator has all. */
 bool rpc_has_scope(const struct rpc_call *call, int scope);
 

@@ -29,6 +29,7 @@ struct rpc_call {
     const struct rpc_protocol *protocol;
     const char *content_type;
     enum rpc_codec codec;
+    size_t body_max; /* bytes of its request */
     struct registry_op *authentication;
     struct portal *portal; /* in whose name it is made; NULL for an administrator */
     struct proof proof;    /* that was accepted */

@@ -9,6 +9,7 @@
 #include "wire/json.h"
 #include "wire/message.h"
 
+#define OPEN_BODY_MAX_BYTES 1024 /* of methods that anybody may call */
 #define DEADLINE_LONGEST_MS (24u * 3600 * 1000)
 
 /* ---- who calls what, and how ---- */
@@ -206,52 +207,67 @@ static void serve(struct rpc_call *call, const ProtobufCMessage *request)
     server->served = NULL;
 }
 
-static void run(struct rpc_call *call)
+/* Only now is the body read, and anything of the request parsed. */
+static void admitted(struct rpc_call *call)
 {
+    bool stranger = call->method->open && !call->server->options.admin;
     if (!rpc_has_scope(call, call->method->scope)) {
         rpc_fail(call, RPC_PERMISSION_DENIED, "the call needs scope %s, which this credential does not have",
                  scope_name(call->method->scope));
     } else if (!call->method->handler) {
         rpc_fail(call, RPC_UNIMPLEMENTED, "not in this version of the broker");
     } else {
-        const ProtobufCMessage *request = open_request(call);
-        if (request)
-            serve(call, request);
+        if (!stranger)
+            http_trust(call->ex);
+        call->body_max = stranger ? OPEN_BODY_MAX_BYTES : call->server->options.http.body_max;
+        http_read_body(call->ex, call->body_max);
     }
 }
 
-static void on_authenticated(enum err e, struct portal *portal, const struct proof *proof, void *arg)
+static void on_authenticated(enum err e, struct portal *portal, const struct proof *proof, const char *why,
+                             void *arg)
 {
     struct rpc_call *call = arg;
     call->authentication = NULL;
     if (e == ERR_DENIED) {
-        rpc_fail(call, RPC_UNAUTHENTICATED,
-                 "unknown credential; send Authorization: Bearer <portal id>.<secret>");
+        rpc_fail(call, RPC_UNAUTHENTICATED, "%s", why);
     } else if (e != ERR_OK) {
         rpc_fail_store(call, e);
     } else {
         call->portal = portal_ref(portal);
         call->proof = *proof;
-        run(call);
+        admitted(call);
     }
+}
+
+/* @return false if there is an Authorization header that is no bearer secret. */
+static bool find_bearer(const struct http_exchange *ex, struct bytes *ret)
+{
+    static const char scheme[] = "Bearer ";
+    const struct bytes *header = http_find_header(ex, "authorization");
+    if (!header)
+        return true;
+    if (header->len <= sizeof scheme - 1 ||
+        strncasecmp((const char *)header->p, scheme, sizeof scheme - 1) != 0)
+        return false;
+    *ret = bytes_make(header->p + sizeof scheme - 1, header->len - (sizeof scheme - 1));
+    return true;
 }
 
 static void authenticate(struct rpc_call *call)
 {
-    static const char scheme[] = "Bearer ";
-    const struct bytes *header = http_find_header(call->ex, "authorization");
+    struct shown shown = {.certificate = call->ex->certificate};
     if (call->server->options.admin || call->method->open) {
-        run(call);
+        admitted(call);
         return;
     }
-    if (!header || header->len <= sizeof scheme - 1 ||
-        strncasecmp((const char *)header->p, scheme, sizeof scheme - 1) != 0) {
-        rpc_fail(call, RPC_UNAUTHENTICATED, "no credential; send Authorization: Bearer <portal id>.<secret>");
-        return;
+    if (!find_bearer(call->ex, &shown.credential) || (!shown.credential.len && !shown.certificate)) {
+        rpc_fail(call, RPC_UNAUTHENTICATED,
+                 "no credential; send Authorization: Bearer <portal id>.<secret>, or a client certificate");
+    } else {
+        call->authentication =
+            registry_authenticate(call->server->domain->registry, &shown, on_authenticated, call);
     }
-    struct bytes credential = bytes_make(header->p + sizeof scheme - 1, header->len - (sizeof scheme - 1));
-    call->authentication =
-        registry_authenticate(call->server->domain->registry, credential, on_authenticated, call);
 }
 
 static void on_deadline(void *arg)
@@ -292,10 +308,7 @@ static void begin(struct rpc_call *call)
     const struct rpc_protocol *protocol = call->protocol;
     const struct bytes *timeout = http_find_header(call->ex, protocol->timeout_header);
     uint64_t timeout_ms = 0;
-    if (call->ex->too_large) {
-        rpc_fail(call, RPC_RESOURCE_EXHAUSTED, "the request is larger than %zu bytes",
-                 call->server->options.http.body_max);
-    } else if (!is_identity(call->ex, protocol->encoding_header)) {
+    if (!is_identity(call->ex, protocol->encoding_header)) {
         fail_bad(call, BAD_REQUEST_COMPRESSED, RPC_UNIMPLEMENTED, NULL);
     } else if (timeout && !protocol->parse_timeout(*timeout, &timeout_ms)) {
         bad_request_count(BAD_REQUEST_TIMEOUT_HEADER);
@@ -314,7 +327,7 @@ static const struct way *way_of(const struct http_exchange *ex)
     return bytes_equal(ex->method, bytes_of("GET")) ? way_of_get(ex) : way_of_post(ex);
 }
 
-static void on_request(struct http_exchange *ex, void *arg)
+static void on_head(struct http_exchange *ex, void *arg)
 {
     struct rpc_server *server = arg;
     const struct way *way = way_of(ex);
@@ -327,12 +340,26 @@ static void on_request(struct http_exchange *ex, void *arg)
         begin(call_new(server, ex, method, way));
 }
 
+static void on_request(struct http_exchange *ex, void *arg)
+{
+    struct rpc_call *call = ex->user;
+    (void)arg;
+    if (ex->too_large) {
+        rpc_fail(call, RPC_RESOURCE_EXHAUSTED, "the request is larger than %zu bytes", call->body_max);
+        return;
+    }
+    const ProtobufCMessage *request = open_request(call);
+    if (request)
+        serve(call, request);
+}
+
 static void on_gone(struct http_exchange *ex, void *arg)
 {
     (void)arg;
     struct rpc_call *call = ex->user;
     if (!call)
         return;
+    ex->user = NULL;
     rpc_call_end_handler(call);
     rpc_call_free(call);
 }
@@ -343,6 +370,7 @@ static void on_bad_request(struct http_exchange *ex, enum bad_request why, void 
 }
 
 const struct http_handlers rpc_handlers = {
+    .on_head = on_head,
     .on_request = on_request,
     .on_gone = on_gone,
     .on_bad_request = on_bad_request,

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "crypto/authority.h"
+#include "crypto/client_certificate.h"
 #include "crypto/tls.h"
 #include "net/listener.h"
 #include "proc/child.h"
@@ -141,7 +142,9 @@ static enum err load_keys(struct master *master)
     TRY(ticket_enable(setup->device_tls, setup->tickets, now_unix_s));
     if (SSL_CTX_set_block_padding(setup->device_tls, DEVICE_RECORD_BYTES) != 1)
         return ERR_CRYPTO;
-    return tls_server_new(chain, key, portal_protocols, 2, false, &setup->portal_tls, &master->why);
+    TRY(tls_server_new(chain, key, portal_protocols, 2, false, &setup->portal_tls, &master->why));
+    const char *portals_ca = setup->config->portal_client_ca;
+    return tls_ask_client_certificate(setup->portal_tls, portals_ca[0] ? portals_ca : NULL, &master->why);
 }
 
 static enum err start_redis(struct master *master)

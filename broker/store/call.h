@@ -46,6 +46,7 @@ struct store_call {
         store_organisation_fn organisation;
         store_portal_fn portal;
         store_names_fn names;
+        store_holder_fn holder;
         store_enrolment_create_fn enrolment_create;
         store_enrolment_fn enrolment;
         store_enrolment_step_fn enrolment_step;

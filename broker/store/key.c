@@ -48,6 +48,11 @@ struct key key_event(const char *organisation, const char *uid)
     return key_of("np1:events:{%.*s}:%.*s", NAME_MAX_LEN, organisation, 32, uid);
 }
 
+struct key key_certificate(const char *fingerprint)
+{
+    return key_of("np1:certificate:{%.*s}", 64, fingerprint);
+}
+
 struct key key_inbox(const char *inbox)
 {
     return key_of("np1:inbox:{%.*s}", INBOX_SIZE, inbox);

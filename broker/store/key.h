@@ -4,6 +4,7 @@
  *
  *     np1:org:{<id>}  np1:portal:{<id>}                        sealed records
  *     np1:index:{organisations}  np1:index:{portals}           sorted sets: the ids of those that there are
+ *     np1:certificate:{<fingerprint>}                          the portal that a client certificate is pinned to
  *     np1:{<tag>}:user                                         hash: organisation, name
  *     np1:{<tag>}:devices                                      hash: device id -> sealed record behind a readable head
  *     np1:{<tag>}:presence                                     hash: device id -> inbox#connection#capabilities
@@ -50,6 +51,8 @@ struct key key_events(const char *organisation);
 struct key key_events_state(const char *organisation);
 struct key key_event(const char *organisation, const char *uid);
 
+/** @p fingerprint: hex of the SHA-256 of a client certificate. */
+struct key key_certificate(const char *fingerprint);
 struct key key_inbox(const char *inbox);
 
 /** @p hash: hex of the SHA-256 of a public key. */

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "core/metrics.h"
+#include "crypto/digest.h"
 #include "store/call.h"
 #include "store/record.h"
 
@@ -104,6 +105,46 @@ struct store_call *store_portal_replace(struct store *store, struct bytes fence,
     call_key(call, key);
     call_arg(call, fence);
     call_arg_record(call, &key, "", &portal->base);
+    return call_send(call);
+}
+
+/* ---- whose a certificate is ---- */
+
+static struct key certificate_key(const uint8_t fingerprint[SHA256_BYTES])
+{
+    char hex[HEX_SIZE(SHA256_BYTES)];
+    hex_encode(bytes_make(fingerprint, SHA256_BYTES), hex);
+    return key_certificate(hex);
+}
+
+struct store_call *store_certificate_pin(struct store *store, const uint8_t fingerprint[SHA256_BYTES],
+                                         const char *portal, bool pinned, store_done_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_registry_pin, "", on_put, arg);
+    call->fn.done = fn;
+    call_key(call, certificate_key(fingerprint));
+    call_arg(call, bytes_of(portal));
+    call_arg_int(call, pinned);
+    return call_send(call);
+}
+
+static void on_holder(struct store_call *call, enum err e, const redisReply *reply)
+{
+    char portal[NAME_MAX_LEN + 1];
+    const redisReply *value = e == ERR_OK ? reply_at(reply, 0) : NULL;
+    if (e == ERR_OK && (!value || value->type == REDIS_REPLY_NIL))
+        e = ERR_NOT_FOUND;
+    if (e == ERR_OK && !copy_text(reply_bytes(reply, 0), portal, sizeof portal))
+        e = ERR_MALFORMED;
+    call->fn.holder(e, e == ERR_OK ? portal : NULL, call->arg);
+}
+
+struct store_call *store_certificate_get(struct store *store, const uint8_t fingerprint[SHA256_BYTES],
+                                         store_holder_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_registry_get, "", on_holder, arg);
+    call->fn.holder = fn;
+    call_key(call, certificate_key(fingerprint));
     return call_send(call);
 }
 

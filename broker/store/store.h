@@ -146,6 +146,20 @@ struct store_call *store_portal_replace(struct store *store, struct bytes fence,
                                         store_done_fn fn, void *arg);
 
 /**
+ * Pin a client certificate (SHA-256 of it) to a portal, or give it up. Like the index it is only where to look: whose it
+ * is says the portal's record. Errors: ERR_EXISTS: it is pinned to another.
+ */
+struct store_call *store_certificate_pin(struct store *store, const uint8_t fingerprint[32],
+                                         const char *portal, bool pinned, store_done_fn fn, void *arg);
+
+/** @p portal: NULL on error. */
+typedef void (*store_holder_fn)(enum err e, const char *portal, void *arg);
+
+/** Which portal it is pinned to. Errors: ERR_NOT_FOUND. */
+struct store_call *store_certificate_get(struct store *store, const uint8_t fingerprint[32],
+                                         store_holder_fn fn, void *arg);
+
+/**
  * The ids that there are, which is no more than a table of contents: an id is entered before its record is put, and
  * taken out after it is gone, so whoever lists reads each record and passes over what is not there.
  */

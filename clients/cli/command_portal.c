@@ -11,12 +11,14 @@
 #include "cli/say.h"
 #include "cli/session.h"
 #include "cli/words.h"
+#include "crypto/client_certificate.h"
 #include "nanopush/v1/admin.pb-c.h"
 
 #define CALL_CREATE_PORTAL     "nanopush.v1.AdminService/CreatePortal"
 #define CALL_LIST_PORTALS      "nanopush.v1.AdminService/ListPortals"
 #define CALL_ROTATE_CREDENTIAL "nanopush.v1.AdminService/RotateCredential"
 #define CALL_FINISH_ROTATION   "nanopush.v1.AdminService/FinishRotation"
+#define CALL_SET_CERTIFICATES  "nanopush.v1.AdminService/SetCertificates"
 #define CALL_REMOVE_PORTAL     "nanopush.v1.AdminService/RemovePortal"
 #define TOKEN_SIZE             128
 
@@ -80,6 +82,10 @@ static void print_portal(const Nanopush__V1__Portal *portal)
     say_row("name", portal->name);
     if (portal->preset == NANOPUSH__V1__PRESET__PRESET_NIST)
         say_row("preset", "nist");
+    for (size_t i = 0; i < portal->n_certificates; i++)
+        say_row("certificate", portal->certificates[i]);
+    if (portal->certificate_required)
+        say_row("required", "a certificate");
     for (size_t i = 0; i < portal->n_secrets; i++) {
         say_row(i == 0 ? "secret" : "old secret", portal->secrets[i]->fingerprint);
         if (portal->secrets[i]->create_time)
@@ -92,6 +98,18 @@ static void print_portal(const Nanopush__V1__Portal *portal)
 static void print_credential(const char *credential, const char *kept_in)
 {
     say_row(kept_in ? "credential in" : "credential", kept_in ? kept_in : credential);
+}
+
+/* @return false, with a line said, if there is no certificate in the file. */
+static bool read_certificate(const char *path, char ret[HEX_SIZE(SHA256_BYTES)])
+{
+    uint8_t fingerprint[SHA256_BYTES];
+    enum err e = client_certificate_file_fingerprint(path, fingerprint);
+    if (e != ERR_OK)
+        say_file_error("the certificate", path, e);
+    else
+        hex_encode(bytes_make(fingerprint, sizeof fingerprint), ret);
+    return e == ERR_OK;
 }
 
 /* ---- add ---- */
@@ -139,6 +157,7 @@ enum exit_status command_portal_add(const struct args *args)
 {
     Nanopush__V1__Mode modes[MODE_WORDS];
     Nanopush__V1__Scope scopes[SCOPE_WORDS];
+    char fingerprint[HEX_SIZE(SHA256_BYTES)], *certificate = fingerprint;
     Nanopush__V1__Portal portal = NANOPUSH__V1__PORTAL__INIT;
     Nanopush__V1__CreatePortalRequest request = NANOPUSH__V1__CREATE_PORTAL_REQUEST__INIT;
     if (!args->texts[OPTION_ORG]) {
@@ -154,6 +173,11 @@ enum exit_status command_portal_add(const struct args *args)
         !words_parse_preset(args->texts[OPTION_PRESET], &portal.preset) ||
         !words_parse_scopes(args->texts[OPTION_SCOPES], scopes, &portal.n_scopes))
         return EXIT_STATUS_USAGE;
+    if (args->texts[OPTION_CERTIFICATE] && !read_certificate(args->texts[OPTION_CERTIFICATE], fingerprint))
+        return EXIT_STATUS_ERROR;
+    portal.certificates = &certificate;
+    portal.n_certificates = args->texts[OPTION_CERTIFICATE] ? 1 : 0;
+    portal.certificate_required = args_given(args, OPTION_REQUIRE_CERTIFICATE);
     request.portal = &portal;
 
     struct session session;
@@ -290,6 +314,51 @@ enum exit_status command_portal_rotate(const struct args *args)
     if (status != EXIT_STATUS_OK)
         return status;
     status = ends ? finish(&session, args) : rotate(&session, args);
+    session_close(&session);
+    return status;
+}
+
+/* ---- certificates ---- */
+
+static enum exit_status on_certificates_set(struct session *session, const ProtobufCMessage *message,
+                                            void *arg)
+{
+    const Nanopush__V1__SetCertificatesResponse *response =
+        (const Nanopush__V1__SetCertificatesResponse *)message;
+    (void)arg;
+    if (session->json)
+        return say_json(message);
+    if (response->portal)
+        print_portal(response->portal);
+    return EXIT_STATUS_OK;
+}
+
+enum exit_status command_portal_certificate(const struct args *args)
+{
+    char add[HEX_SIZE(SHA256_BYTES)] = "", drop[HEX_SIZE(SHA256_BYTES)] = "";
+    const char *file = args->texts[OPTION_CERTIFICATE], *dropped = args->texts[OPTION_DROP_CERTIFICATE];
+    bool is_hex = dropped && strlen(dropped) == sizeof drop - 1 &&
+                  strspn(dropped, "0123456789abcdef") == sizeof drop - 1;
+    Nanopush__V1__SetCertificatesRequest request = NANOPUSH__V1__SET_CERTIFICATES_REQUEST__INIT;
+    if (is_hex)
+        memcpy(drop, dropped, sizeof drop);
+    if ((file && !read_certificate(file, add)) || (dropped && !is_hex && !read_certificate(dropped, drop)))
+        return EXIT_STATUS_ERROR;
+    request.portal = (char *)args->operands[0];
+    request.add = add;
+    request.drop = drop;
+    if (args_given(args, OPTION_REQUIRE_CERTIFICATE))
+        request.secret = NANOPUSH__V1__SET_CERTIFICATES_REQUEST__SECRET__SECRET_NOT_ENOUGH;
+    else if (args_given(args, OPTION_ALLOW_SECRET))
+        request.secret = NANOPUSH__V1__SET_CERTIFICATES_REQUEST__SECRET__SECRET_ENOUGH;
+
+    struct session session;
+    enum exit_status status = session_open_admin(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    status = session_call(&session, CALL_SET_CERTIFICATES, &request.base,
+                          &nanopush__v1__set_certificates_response__descriptor,
+                          "cannot change the certificates over admin.sock", on_certificates_set, NULL);
     session_close(&session);
     return status;
 }

@@ -123,7 +123,8 @@ static void on_bad_request(struct http_exchange *ex, enum bad_request why, void 
     buf_done(&body);
 }
 
-static const struct http_handlers handlers = {on_request, on_gone, on_drain, on_bad_request};
+static const struct http_handlers handlers = {
+    .on_request = on_request, .on_gone = on_gone, .on_drain = on_drain, .on_bad_request = on_bad_request};
 
 static void on_http2_closed(struct http2 *c, enum close_reason reason, void *owner)
 {

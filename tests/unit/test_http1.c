@@ -97,7 +97,8 @@ static void on_connection_closed(enum close_reason reason, void *arg)
     seen.reason = reason;
 }
 
-static const struct http_handlers handlers = {on_request, on_gone, on_drain, on_bad_request};
+static const struct http_handlers handlers = {
+    .on_request = on_request, .on_gone = on_gone, .on_drain = on_drain, .on_bad_request = on_bad_request};
 
 static void stop(void *arg)
 {

@@ -405,6 +405,7 @@ static void slow_body_is_answered_and_a_slow_head_ends_the_connection(void **sta
 {
     (void)state;
     limits.head_ms = limits.body_ms = 30;
+    limits.rest_ms = 1;
     start();
     say_head(1, 0, "POST", NULL, NULL);
     say_frame(DATA, 0, 1, "h", 1);
@@ -412,6 +413,7 @@ static void slow_body_is_answered_and_a_slow_head_ends_the_connection(void **sta
     say_frame(DATA, 0, 1, "h", 1); /* trickling does not help */
     run_for(20);
     turns();
+    run_for(10);
     hear();
     expect_answer(1, "408", NULL);
     assert_int_equal(error_of(1), NGHTTP2_NO_ERROR);

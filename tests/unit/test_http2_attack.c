@@ -209,6 +209,7 @@ static void header_bomb_is_decoded_and_refused(void **state)
 static void body_has_its_limit_announced_or_not(void **state)
 {
     (void)state;
+    limits.rest_ms = 1;
     limits.body_max = 5;
     start();
     say_head(1, 0, "POST", NULL, NULL);
@@ -222,6 +223,7 @@ static void body_has_its_limit_announced_or_not(void **state)
     assert_int_equal(seen.requests, 2);
     say_frame(DATA, 0, 5, "!", 1);
     assert_int_equal(seen.requests, 3);
+    run_for(20);
     hear();
     expect_answer(1, "200", "POST /p?q hello");
     expect_answer(3, "200", "POST /p?q ");

@@ -52,9 +52,11 @@ static void on_added(enum err e, const struct portal_view *view, const char *mad
     seen.came = true;
 }
 
-static void on_accepted(enum err e, struct portal *portal, const struct proof *proof, void *arg)
+static void on_accepted(enum err e, struct portal *portal, const struct proof *proof, const char *why,
+                        void *arg)
 {
     (void)arg;
+    (void)why;
     portal_unref(seen.portal);
     seen.portal = portal ? portal_ref(portal) : NULL;
     if (proof)
@@ -74,7 +76,8 @@ static void on_change(const char *id, const struct portal *now, void *arg)
 static enum err authenticate(const char *text)
 {
     seen.came = false;
-    registry_authenticate(domain.registry, bytes_of(text), on_accepted, NULL);
+    const struct shown shown = {.credential = bytes_of(text)};
+    registry_authenticate(domain.registry, &shown, on_accepted, NULL);
     assert_false(seen.came);
     TURN_UNTIL(seen.came);
     return seen.e;
