@@ -20,11 +20,11 @@ if ! fresh "$fetched" "$tests/package-lock.json"; then
   touch "$fetched"
 fi
 
-if ! fresh "$out/package.json" "$proto/nanopush" "$tests/package-lock.json" "$tests/generate.sh"; then
+if ! fresh "$out/package.json" "$proto/nanopush" "$proto/google" "$tests/package-lock.json" "$tests/generate.sh"; then
   rm -rf "$out"
   mkdir -p "$out"
   (cd "$proto" && protoc -I. -I/usr/include --plugin="$tests/node_modules/.bin/protoc-gen-es" \
-    --es_out="$out" --es_opt=target=js,import_extension=js nanopush/v1/*.proto)
+    --es_out="$out" --es_opt=target=js,import_extension=js nanopush/v1/*.proto google/rpc/error_details.proto)
   # What is generated imports @bufbuild/protobuf, which must be the very one that the tests import.
   ln -s ../../tests/node_modules "$out/node_modules"
   printf '{"type":"module"}\n' >"$out/package.json"

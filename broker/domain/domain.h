@@ -16,6 +16,7 @@
 
 struct audit;
 struct event_watches;
+struct permits;
 struct registry;
 struct router;
 struct watches;
@@ -27,7 +28,8 @@ struct domain {
     struct router *router;
     struct watches *watches;
     struct registry *registry;
-    struct audit *audit; /* NULL: none is kept */
+    struct permits *permits; /* NULL where no portal calls */
+    struct audit *audit;     /* NULL: none is kept */
     struct event_watches *event_watches;
     unsigned devices_max; /* phones of one user */
     size_t watches_max;   /* that this process holds at a time */

@@ -138,6 +138,10 @@ struct registry_op *registry_set_certificates(struct registry *registry, const c
                                               const uint8_t *drop, int required, registry_portal_fn fn,
                                               void *arg);
 
+/** How many calls a second the portal may make; 0: as the option says. @p fn: ERR_OK; ERR_NOT_FOUND; ERR_BAD_STATE. */
+struct registry_op *registry_set_limits(struct registry *registry, const char *id, unsigned calls_per_s,
+                                        registry_portal_fn fn, void *arg);
+
 /** Remove a portal; its id is not given again. @p fn: ERR_OK, also where it was removed; ERR_NOT_FOUND; ERR_BAD_STATE. */
 struct registry_op *registry_remove(struct registry *registry, const char *id, registry_portal_fn fn,
                                     void *arg);

@@ -336,6 +336,23 @@ struct registry_op *registry_set_certificates(struct registry *registry, const c
     return op;
 }
 
+/* ---- limits ---- */
+
+static enum err set_limits(struct registry_op *op, Record__Portal *record, int64_t now_unix_ms)
+{
+    (void)now_unix_ms;
+    record->calls_per_s = op->calls_per_s;
+    return record->removed ? ERR_NOT_FOUND : ERR_OK;
+}
+
+struct registry_op *registry_set_limits(struct registry *registry, const char *id, unsigned calls_per_s,
+                                        registry_portal_fn fn, void *arg)
+{
+    struct registry_op *op = change(registry, id, set_limits, fn, arg);
+    op->calls_per_s = calls_per_s;
+    return op;
+}
+
 /* ---- a portal is removed ---- */
 
 static enum err bury(struct registry_op *op, Record__Portal *record, int64_t now_unix_ms)

@@ -33,7 +33,7 @@ struct registry_op {
     /* changes */
     ProtobufCMessage *record; /* an organisation or a portal, own copy */
     registry_edit_fn edit;
-    unsigned overlap_s;
+    unsigned overlap_s, calls_per_s;
     uint8_t pin[SHA256_BYTES], drop[SHA256_BYTES]; /* fingerprints */
     bool pins, drops;
     int required; /* -1: as it is */

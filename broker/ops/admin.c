@@ -147,6 +147,7 @@ const struct rpc_method admin_service[] = {
     RPC_METHOD(AdminService, RotateCredential, rotate_credential_request, false, 0, admin_rotate_credential),
     RPC_METHOD(AdminService, FinishRotation, finish_rotation_request, false, 0, admin_finish_rotation),
     RPC_METHOD(AdminService, SetCertificates, set_certificates_request, false, 0, admin_set_certificates),
+    RPC_METHOD(AdminService, SetLimits, set_limits_request, false, 0, admin_set_limits),
     RPC_METHOD(AdminService, Drain, drain_request, false, 0, NULL),
     RPC_METHOD(AdminService, SetLogLevel, set_log_level_request, false, 0, NULL),
     {0},

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "domain/event.h"
 #include "domain/number.h"
+#include "domain/permit.h"
 #include "nanopush/v1/admin.pb-c.h"
 
 #define LIST_MAX          8 /* modes, scopes of one portal */
@@ -75,6 +76,7 @@ static void fill(struct portal_row *row, const Record__Portal *record, int64_t n
         message->preset = NANOPUSH__V1__PRESET__PRESET_NIST;
     message->certificates = row->certificates;
     message->certificate_required = record->certificate_required;
+    message->calls_per_second = record->calls_per_s;
     for (size_t i = 0; i < record->n_certificates && i < PORTAL_CERTIFICATES_MAX; i++) {
         hex_encode(bytes_make(record->certificates[i].data, SHA256_BYTES), row->fingerprints[i]);
         row->certificates[message->n_certificates++] = row->fingerprints[i];
@@ -201,6 +203,8 @@ void admin_create_portal(struct rpc_call *call, const ProtobufCMessage *message)
     record.certificates = certificates;
     record.n_certificates = asked->n_certificates;
     record.certificate_required = asked->certificate_required;
+    record.calls_per_s =
+        asked->calls_per_second < PORTAL_RATE_MAX ? asked->calls_per_second : PORTAL_RATE_MAX;
     record.id = asked->id;
     record.organisation = asked->organisation;
     record.name = asked->name[0] ? asked->name : asked->id;
@@ -375,4 +379,30 @@ void admin_set_certificates(struct rpc_call *call, const ProtobufCMessage *messa
                registry_set_certificates(rpc_domain(call)->registry, request->portal,
                                          request->add[0] ? add : NULL, request->drop[0] ? drop : NULL,
                                          required, on_certificates_set, call));
+}
+
+static void on_limits_set(enum err e, const struct portal_view *view, const char *credential, void *arg)
+{
+    struct rpc_call *call = arg;
+    Nanopush__V1__SetLimitsResponse response = NANOPUSH__V1__SET_LIMITS_RESPONSE__INIT;
+    struct portal_row row = {0};
+    (void)credential;
+    if (failed(call, e))
+        return;
+    LOG(INFO, OPS, "limits-set", "portal=%s calls_per_s=%u", view->record->id, view->record->calls_per_s);
+    fill(&row, view->record, view->now_unix_ms);
+    response.portal = &row.message;
+    rpc_reply(call, &response.base);
+}
+
+void admin_set_limits(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__SetLimitsRequest *request = (const Nanopush__V1__SetLimitsRequest *)message;
+    if (request->calls_per_second > PORTAL_RATE_MAX) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "calls_per_second: must be at most %d", PORTAL_RATE_MAX);
+        return;
+    }
+    rpc_on_end(call, silence,
+               registry_set_limits(rpc_domain(call)->registry, request->portal, request->calls_per_second,
+                                   on_limits_set, call));
 }

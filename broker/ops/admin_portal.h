@@ -12,5 +12,6 @@ void admin_remove_portal(struct rpc_call *call, const ProtobufCMessage *request)
 void admin_rotate_credential(struct rpc_call *call, const ProtobufCMessage *request);
 void admin_finish_rotation(struct rpc_call *call, const ProtobufCMessage *request);
 void admin_set_certificates(struct rpc_call *call, const ProtobufCMessage *request);
+void admin_set_limits(struct rpc_call *call, const ProtobufCMessage *request);
 
 #endif

@@ -67,6 +67,7 @@ void rpc_call_free(struct rpc_call *call)
         call->server->served = NULL;
     list_remove(&call->node);
     registry_op_cancel(call->authentication);
+    permit_end(&call->permit);
     portal_unref(call->portal);
     timer_cancel(&call->deadline);
     arena_done(&call->arena);

@@ -147,6 +147,12 @@ void rpc_add_detail(struct rpc_call *call, const ProtobufCMessage *detail);
 /** End a call with an error, and the details added before; the text says what to do next. */
 void rpc_fail(struct rpc_call *call, enum rpc_code code, const char *text, ...) PRINTF(3, 4);
 
+/**
+ * Say when the call is worth making again, with the error that it is about to end with: google.rpc.RetryInfo, and the header
+ * Retry-After.
+ */
+void rpc_add_retry(struct rpc_call *call, unsigned retry_ms);
+
 /** End a call with what an error of the store or of the broker itself means to a caller. */
 void rpc_fail_store(struct rpc_call *call, enum err e);
 

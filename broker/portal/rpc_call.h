@@ -4,6 +4,7 @@
 #ifndef NANOPUSH_PORTAL_RPC_CALL_H
 #define NANOPUSH_PORTAL_RPC_CALL_H
 
+#include "domain/permit.h"
 #include "portal/rpc_protocol.h"
 #include "wire/arena.h"
 
@@ -32,7 +33,9 @@ struct rpc_call {
     size_t body_max; /* bytes of its request */
     struct registry_op *authentication;
     struct portal *portal; /* in whose name it is made; NULL for an administrator */
-    struct proof proof;    /* that was accepted */
+    struct permit permit;
+    unsigned retry_ms;  /* of the error to come; 0: no telling */
+    struct proof proof; /* that was accepted */
     struct arena arena;
     struct timer deadline;
     void (*on_end)(void *state);

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "domain/watch.h"
 #include "portal/connect.h"
 #include "portal/grpc.h"
@@ -224,6 +225,41 @@ static void admitted(struct rpc_call *call)
     }
 }
 
+static void limited(struct rpc_call *call, unsigned retry_ms)
+{
+    METRIC_ADD(CALLS_LIMITED, 1);
+    rpc_add_retry(call, retry_ms);
+    rpc_fail(call, RPC_RESOURCE_EXHAUSTED,
+             "this portal makes too many calls a second, or holds too many; call again in %u ms", retry_ms);
+}
+
+static void on_permit(enum err e, unsigned retry_ms, void *arg)
+{
+    struct rpc_call *call = arg;
+    if (e == ERR_OK)
+        admitted(call);
+    else if (e == ERR_LIMIT)
+        limited(call, retry_ms);
+    else
+        rpc_fail_store(call, e);
+}
+
+static void permit(struct rpc_call *call)
+{
+    unsigned retry_ms = 0;
+    switch (permit_take(call->server->domain->permits, call->portal->record, &call->permit, &retry_ms,
+                        on_permit, call)) {
+    case PERMIT_GIVEN:
+        admitted(call);
+        break;
+    case PERMIT_REFUSED:
+        limited(call, retry_ms);
+        break;
+    case PERMIT_LATER:
+        break;
+    }
+}
+
 static void on_authenticated(enum err e, struct portal *portal, const struct proof *proof, const char *why,
                              void *arg)
 {
@@ -236,7 +272,7 @@ static void on_authenticated(enum err e, struct portal *portal, const struct pro
     } else {
         call->portal = portal_ref(portal);
         call->proof = *proof;
-        admitted(call);
+        permit(call);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "google/rpc/error_details.pb-c.h"
 #include "portal/rpc_call.h"
 #include "wire/json.h"
 #include "wire/message.h"
@@ -29,8 +30,11 @@ void rpc_refuse(const struct rpc_answer *to, const struct rpc_protocol *protocol
 
 static struct rpc_answer answer_of(const struct rpc_call *call)
 {
-    return (struct rpc_answer){
+    struct rpc_answer to = {
         .ex = call->ex, .content_type = call->content_type, .worker = call->server->worker};
+    if (call->retry_ms)
+        snprintf(to.retry_after, sizeof to.retry_after, "%u", (call->retry_ms - 1) / 1000 + 1);
+    return to;
 }
 
 /* From here on the exchange has nobody to tell; the caller of this answers it. */
@@ -47,6 +51,17 @@ void rpc_add_detail(struct rpc_call *call, const ProtobufCMessage *message)
     list_append(&call->details, &detail->node);
     if (message_pack(message, &detail->packed) != ERR_OK || json_encode(message, &detail->json) != ERR_OK)
         LOG(WARN, PORTAL, "detail-incomplete", "type=%s", detail->type);
+}
+
+void rpc_add_retry(struct rpc_call *call, unsigned retry_ms)
+{
+    Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
+    Google__Rpc__RetryInfo retry = GOOGLE__RPC__RETRY_INFO__INIT;
+    delay.seconds = retry_ms / 1000;
+    delay.nanos = (int32_t)(retry_ms % 1000) * 1000000;
+    retry.retry_delay = &delay;
+    call->retry_ms = retry_ms;
+    rpc_add_detail(call, &retry.base);
 }
 
 static void fail(struct rpc_call *call, enum rpc_code code, const char *text)

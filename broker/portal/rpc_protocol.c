@@ -95,6 +95,8 @@ size_t rpc_headers(const struct rpc_answer *to, const char *content_type,
     headers[count++] = (struct http_header){bytes_of("cache-control"), bytes_of("no-store")};
     if (to->worker[0])
         headers[count++] = (struct http_header){bytes_of("nanopush-worker"), bytes_of(to->worker)};
+    if (to->retry_after[0])
+        headers[count++] = (struct http_header){bytes_of("retry-after"), bytes_of(to->retry_after)};
     return count;
 }
 

@@ -13,6 +13,7 @@ enum rpc_codec { RPC_JSON, RPC_PROTO };
 struct rpc_answer {
     struct http_exchange *ex;
     const char *content_type; /* of messages; NULL where it is not known yet */
+    char retry_after[12];     /* seconds, for that header; empty: none */
     const char *worker;       /* for the header nanopush-worker; empty: none */
     bool safe;                /* what is called can be called by GET too */
 };

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "device/server.h"
 #include "domain/event_watch.h"
+#include "domain/permit.h"
 #include "domain/registry.h"
 #include "domain/router.h"
 #include "domain/watch.h"
@@ -250,6 +251,8 @@ static enum err start(struct worker *worker)
     domain->watches = watches_new(domain);
     domain->event_watches = event_watches_new(domain);
     domain->registry = registry_new(domain);
+    domain->permits =
+        permits_new(domain, (unsigned)config->portal_calls_per_s, (unsigned)config->portal_calls_open_max);
     registry_on_change(domain->registry, on_portal_changed, worker);
 
     for (size_t i = 0; i < SHA256_BYTES; i++)
@@ -297,6 +300,7 @@ static void stop(struct worker *worker)
     router_free(domain->router);
     device_server_free(worker->devices);
     rpc_server_free(worker->portals);
+    permits_free(domain->permits);
     parking_free(worker->parking);
     loop_free(worker->loop);
 }

@@ -47,6 +47,7 @@ struct store_call {
         store_portal_fn portal;
         store_names_fn names;
         store_holder_fn holder;
+        store_lease_fn lease;
         store_enrolment_create_fn enrolment_create;
         store_enrolment_fn enrolment;
         store_enrolment_step_fn enrolment_step;

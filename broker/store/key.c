@@ -53,6 +53,11 @@ struct key key_certificate(const char *fingerprint)
     return key_of("np1:certificate:{%.*s}", 64, fingerprint);
 }
 
+struct key key_permits(const char *portal)
+{
+    return key_of("np1:portal:{%.*s}:permits", NAME_MAX_LEN, portal);
+}
+
 struct key key_inbox(const char *inbox)
 {
     return key_of("np1:inbox:{%.*s}", INBOX_SIZE, inbox);

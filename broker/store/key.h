@@ -4,6 +4,7 @@
  *
  *     np1:org:{<id>}  np1:portal:{<id>}                        sealed records
  *     np1:index:{organisations}  np1:index:{portals}           sorted sets: the ids of those that there are
+ *     np1:portal:{<id>}:permits                                hash: a token bucket (lua/portal_lease.lua)
  *     np1:certificate:{<fingerprint>}                          the portal that a client certificate is pinned to
  *     np1:{<tag>}:user                                         hash: organisation, name
  *     np1:{<tag>}:devices                                      hash: device id -> sealed record behind a readable head
@@ -39,6 +40,7 @@ struct key {
 
 struct key key_organisation(const char *id);
 struct key key_portal(const char *id);
+struct key key_permits(const char *portal);
 
 /** Which ids there are: @p what is "organisations" or "portals". */
 struct key key_index(const char *what);

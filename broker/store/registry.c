@@ -108,6 +108,28 @@ struct store_call *store_portal_replace(struct store *store, struct bytes fence,
     return call_send(call);
 }
 
+/* ---- how much a portal may call ---- */
+
+static void on_lease(struct store_call *call, enum err e, const redisReply *reply)
+{
+    int64_t granted = e == ERR_OK ? reply_int(reply, 0) : 0, retry_ms = e == ERR_OK ? reply_int(reply, 1) : 0;
+    if (e == ERR_OK && (granted < 0 || granted > UINT32_MAX || retry_ms < 0 || retry_ms > UINT32_MAX))
+        e = ERR_MALFORMED;
+    call->fn.lease(e, (unsigned)granted, (unsigned)retry_ms, call->arg);
+}
+
+struct store_call *store_portal_lease(struct store *store, const char *portal, unsigned per_s, unsigned most,
+                                      unsigned wanted, store_lease_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_portal_lease, "", on_lease, arg);
+    call->fn.lease = fn;
+    call_key(call, key_permits(portal));
+    call_arg_int(call, per_s);
+    call_arg_int(call, most);
+    call_arg_int(call, wanted);
+    return call_send(call);
+}
+
 /* ---- whose a certificate is ---- */
 
 static struct key certificate_key(const uint8_t fingerprint[SHA256_BYTES])

@@ -145,6 +145,13 @@ struct store_call *store_portal_get(struct store *store, const char *id, store_p
 struct store_call *store_portal_replace(struct store *store, struct bytes fence, const Record__Portal *portal,
                                         store_done_fn fn, void *arg);
 
+/** @p retry_ms: with none granted, when there is one again. */
+typedef void (*store_lease_fn)(enum err e, unsigned granted, unsigned retry_ms, void *arg);
+
+/** Take up to @p wanted permits for calls of a portal, of @p per_s a second and up to @p most that gather. */
+struct store_call *store_portal_lease(struct store *store, const char *portal, unsigned per_s, unsigned most,
+                                      unsigned wanted, store_lease_fn fn, void *arg);
+
 /**
  * Pin a client certificate (SHA-256 of it) to a portal, or give it up. Like the index it is only where to look: whose it
  * is says the portal's record. Errors: ERR_EXISTS: it is pinned to another.

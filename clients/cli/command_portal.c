@@ -19,6 +19,7 @@
 #define CALL_ROTATE_CREDENTIAL "nanopush.v1.AdminService/RotateCredential"
 #define CALL_FINISH_ROTATION   "nanopush.v1.AdminService/FinishRotation"
 #define CALL_SET_CERTIFICATES  "nanopush.v1.AdminService/SetCertificates"
+#define CALL_SET_LIMITS        "nanopush.v1.AdminService/SetLimits"
 #define CALL_REMOVE_PORTAL     "nanopush.v1.AdminService/RemovePortal"
 #define TOKEN_SIZE             128
 
@@ -84,6 +85,11 @@ static void print_portal(const Nanopush__V1__Portal *portal)
         say_row("preset", "nist");
     for (size_t i = 0; i < portal->n_certificates; i++)
         say_row("certificate", portal->certificates[i]);
+    if (portal->calls_per_second) {
+        char text[32];
+        snprintf(text, sizeof text, "%u a second", portal->calls_per_second);
+        say_row("calls", text);
+    }
     if (portal->certificate_required)
         say_row("required", "a certificate");
     for (size_t i = 0; i < portal->n_secrets; i++) {
@@ -359,6 +365,35 @@ enum exit_status command_portal_certificate(const struct args *args)
     status = session_call(&session, CALL_SET_CERTIFICATES, &request.base,
                           &nanopush__v1__set_certificates_response__descriptor,
                           "cannot change the certificates over admin.sock", on_certificates_set, NULL);
+    session_close(&session);
+    return status;
+}
+
+/* ---- limits ---- */
+
+static enum exit_status on_limits_set(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    const Nanopush__V1__SetLimitsResponse *response = (const Nanopush__V1__SetLimitsResponse *)message;
+    (void)arg;
+    if (session->json)
+        return say_json(message);
+    if (response->portal)
+        print_portal(response->portal);
+    return EXIT_STATUS_OK;
+}
+
+enum exit_status command_portal_limit(const struct args *args)
+{
+    Nanopush__V1__SetLimitsRequest request = NANOPUSH__V1__SET_LIMITS_REQUEST__INIT;
+    request.portal = (char *)args->operands[0];
+    request.calls_per_second = (uint32_t)args->numbers[OPTION_CALLS];
+    struct session session;
+    enum exit_status status = session_open_admin(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    status =
+        session_call(&session, CALL_SET_LIMITS, &request.base, &nanopush__v1__set_limits_response__descriptor,
+                     "cannot set the limit over admin.sock", on_limits_set, NULL);
     session_close(&session);
     return status;
 }
