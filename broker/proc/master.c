@@ -421,6 +421,22 @@ static void run(struct master *master)
     }
 }
 
+static void serve(struct master *master)
+{
+    master->child_count = master->setup.worker_count + 1;
+    master->children = mem_new(master->child_count * sizeof *master->children);
+    for (unsigned i = 0; i < master->child_count; i++)
+        master->children[i].slot = i;
+    run(master);
+}
+
+static void say_why(const struct master *master, enum err e)
+{
+    struct bytes why = buf_view(&master->why);
+    fprintf(stderr, "nanopushd: %.*s\n", why.len ? (int)why.len : (int)strlen(err_text(e)),
+            why.len ? (const char *)why.p : err_text(e));
+}
+
 int master_run(const struct config *config)
 {
     struct master master = {.config = config, .dir = {.fd = -1, .lock_fd = -1}};
@@ -429,22 +445,14 @@ int master_run(const struct config *config)
         return 1;
     log_init("master", level);
     enum err e = prepare(&master);
-    if (e != ERR_OK) {
-        struct bytes why = buf_view(&master.why);
-        fprintf(stderr, "nanopushd: %.*s\n", why.len ? (int)why.len : (int)strlen(err_text(e)),
-                why.len ? (const char *)why.p : err_text(e));
-        if (master.redis_embedded)
-            redis_child_stop(&master.redis);
-        return 1;
-    }
-    master.child_count = master.setup.worker_count + 1;
-    master.children = mem_new(master.child_count * sizeof *master.children);
-    for (unsigned i = 0; i < master.child_count; i++)
-        master.children[i].slot = i;
-    run(&master);
+    if (e == ERR_OK)
+        serve(&master);
+    else
+        say_why(&master, e);
     if (master.redis_embedded)
         redis_child_stop(&master.redis);
-    datadir_remove(&master.dir, "admin.sock");
+    if (e == ERR_OK)
+        datadir_remove(&master.dir, "admin.sock");
     datadir_close(&master.dir);
     secret_free(master.setup.secret);
     SSL_CTX_free(master.setup.device_tls);
@@ -453,6 +461,7 @@ int master_run(const struct config *config)
     ticket_ring_free(master.setup.tickets);
     free(master.children);
     buf_done(&master.why);
-    LOG(INFO, PROC, "ended");
-    return 0;
+    if (e == ERR_OK)
+        LOG(INFO, PROC, "ended");
+    return e == ERR_OK ? 0 : 1;
 }
