@@ -28,6 +28,7 @@ function start(args, { input } = {}) {
   broker.onStop(() => child.kill("SIGKILL"));
   const said = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (said[name] += text));
+  child.stdin.on("error", () => {}); // it may end before it has read what it was given
   if (input !== undefined) child.stdin.end(input);
   const ended = new Promise((resolve, reject) => {
     child.on("error", reject);
