@@ -11,10 +11,10 @@
  * is waited for (fdatasync) when it is closed. A machine that loses power can lose the last seconds.
  *
  * Where an entry cannot be written (the disk is full) the broker goes on, says so (log, nanopush_audit_failing,
- * nanopush_audit_lost_total, /readyz), and the next entry that can be written says how many are missing.
+ * nanopush_audit_lost_total), and the next entry that can be written says how many are missing.
  *
  * The head is published in the log, event audit-head, once a minute where it has moved, and at the end: logs that are kept
- * on another machine are what `nanopush audit verify --head` is held against.
+ * on another machine are what a chain is held against.
  */
 #ifndef NANOPUSH_AUDIT_WRITER_H
 #define NANOPUSH_AUDIT_WRITER_H
