@@ -12,7 +12,7 @@
 #include "core/config_check.h"
 #include "core/log.h"
 
-enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, NAMES };
+enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, NAMES, DIALS };
 
 static bool is_any(const char *s)
 {
@@ -25,7 +25,7 @@ static bool is_level(const char *s)
     return log_level_parse(s, &level) == ERR_OK;
 }
 
-/* The form of a value, for messages and the reference, and its check; of NAMES, that of one. */
+/* The form of a value, for messages and the reference, and its check; of lists, that of one. */
 static const struct {
     const char *form;
     bool (*check)(const char *s);
@@ -38,6 +38,7 @@ static const struct {
     [LEVEL] = {"\"error\", \"warn\", \"info\" or \"debug\"", is_level},
     [PORTS] = {"\"device\", \"all\" or \"off\"", config_is_ports},
     [NAMES] = {"a list as [\"push.example.com\", \"192.0.2.7\"]", config_is_name},
+    [DIALS] = {"a list as [\"192.0.2.7:6379\"]", config_is_dial},
 };
 
 struct option_row {
@@ -56,6 +57,7 @@ struct option_row {
 #define DEFAULT_LEVEL       DEFAULT_TEXT
 #define DEFAULT_PORTS       DEFAULT_TEXT
 #define DEFAULT_NAMES       DEFAULT_TEXT
+#define DEFAULT_DIALS       DEFAULT_TEXT
 
 static const struct option_row rows[] = {
 #define OPTION(type, key, default_value, min, max, help)                                                     \
@@ -88,6 +90,8 @@ static enum err describe(const struct option_row *row, struct buf *out)
         return buf_printf(out, "%s from %d to %d", form, row->min, row->max);
     case NAMES:
         return buf_printf(out, "%s of %d to %d names", form, row->min, row->max);
+    case DIALS:
+        return buf_printf(out, "%s of %d to %d addresses", form, row->min, row->max);
     case TEXT:
         return buf_printf(out, "%s of %d to %d bytes", form, row->min, row->max);
     default:
@@ -170,7 +174,7 @@ static enum err read_text(struct reading *r, const struct option_row *row, const
     return set_text(member(r->config, row), text);
 }
 
-static enum err read_names(struct reading *r, const struct option_row *row, const config_setting_t *s)
+static enum err read_list(struct reading *r, const struct option_row *row, const config_setting_t *s)
 {
     unsigned line = config_setting_source_line(s);
     struct config_strings *strings = member(r->config, row);
@@ -214,7 +218,8 @@ static enum err read_setting(struct reading *r, const config_setting_t *s)
         case INT:
             return read_number(r, row, s);
         case NAMES:
-            return read_names(r, row, s);
+        case DIALS:
+            return read_list(r, row, s);
         default:
             return read_text(r, row, s);
         }
@@ -327,6 +332,8 @@ static enum err set_default(struct config *c, const struct option_row *row)
         return ERR_OK;
     case NAMES:
         return add_string(member(c, row), row->default_text);
+    case DIALS:
+        return ERR_OK;
     default:
         return set_text(member(c, row), row->default_text);
     }
@@ -351,7 +358,7 @@ enum err config_load(const char *path, struct config **ret, struct buf *why)
 void config_free(struct config *c)
 {
     for (size_t i = 0; c && i < ROW_COUNT; i++) {
-        if (rows[i].type == NAMES)
+        if (rows[i].type == NAMES || rows[i].type == DIALS)
             free_strings(member(c, &rows[i]));
         else if (rows[i].type != INT)
             free(*(char **)member(c, &rows[i]));
@@ -369,7 +376,10 @@ void config_print_reference(FILE *out)
         if (row->type == INT)
             fprintf(out, "%s = %d;\n\n", row->key, row->default_number);
         else
-            fprintf(out, row->type == NAMES ? "%s = [\"%s\"];\n\n" : "%s = \"%s\";\n\n", row->key,
-                    row->default_text);
+            fprintf(out,
+                    row->type == NAMES   ? "%s = [\"%s\"];\n\n"
+                    : row->type == DIALS ? "%s = [%s];\n\n"
+                                         : "%s = \"%s\";\n\n",
+                    row->key, row->default_text);
     }
 }

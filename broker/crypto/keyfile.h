@@ -1,5 +1,5 @@
 /**
- * Files that hold keys and certificates, for secret.c and authority.c only: read whole with a limit, written
+ * Files that hold keys, certificates and passwords: read whole with a limit, written
  * so that a crash leaves either the old file or the new one. Blocking: for start and reload, never for a
  * worker's loop.
  */

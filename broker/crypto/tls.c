@@ -1,5 +1,7 @@
 #include "crypto/tls.h"
 
+#include <openssl/x509v3.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,6 +156,36 @@ enum err tls_server_new(const char *chain_path, const char *key_path, const char
         return openssl_failed(ERR_NOMEM);
     enum err e = configure(ctx, protocols, count, alpn_required, why);
     if (e == ERR_OK)
+        e = load_files(ctx, chain_path, key_path, why);
+    if (e == ERR_OK)
+        *ret = ctx;
+    else
+        SSL_CTX_free(ctx);
+    return e;
+}
+
+static enum err trust(SSL_CTX *ctx, const char *ca_path, const char *name, struct buf *why)
+{
+    X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+    TRY(set_policy(ctx));
+    ERR_clear_error();
+    if (SSL_CTX_load_verify_locations(ctx, ca_path, NULL) != 1)
+        return refuse_file("CA file", ca_path, why);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    bool named =
+        X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1 || X509_VERIFY_PARAM_set1_host(param, name, 0) == 1;
+    return openssl_failed(named ? ERR_OK : ERR_CRYPTO);
+}
+
+enum err tls_client_new(const char *ca_path, const char *name, const char *chain_path, const char *key_path,
+                        SSL_CTX **ret, struct buf *why)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    if (!ctx)
+        return openssl_failed(ERR_NOMEM);
+    enum err e = trust(ctx, ca_path, name, why);
+    if (e == ERR_OK && chain_path[0])
         e = load_files(ctx, chain_path, key_path, why);
     if (e == ERR_OK)
         *ret = ctx;

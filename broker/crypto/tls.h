@@ -39,6 +39,19 @@ MUST_CHECK enum err tls_server_new(const char *chain_path, const char *key_path,
                                    size_t count, bool alpn_required, SSL_CTX **ret, struct buf *why);
 
 /**
+ * Make a client's context: TLS 1.3 only, the server's certificate checked up to @p ca_path and for @p name.
+ *
+ * @param      ca_path     PEM: the CAs that are trusted; no others are.
+ * @param      name        a DNS name or an address that the server's certificate must bear.
+ * @param      chain_path  PEM: the client's own certificate; "" for none, then @p key_path is not looked at.
+ * @param[out] ret         freed with SSL_CTX_free().
+ * @param[out] why         as tls_server_new().
+ * @return ERR_OK; ERR_CONFIG if a file cannot be read or used, or the key is not the certificate's; ERR_NOMEM; ERR_CRYPTO.
+ */
+MUST_CHECK enum err tls_client_new(const char *ca_path, const char *name, const char *chain_path,
+                                   const char *key_path, SSL_CTX **ret, struct buf *why);
+
+/**
  * Keying material of this connection (RFC 8446, 7.5; RFC 9266 for the use), without context: the channel
  * binding.
  * @return ERR_OK; ERR_BAD_STATE before the handshake is done; ERR_CRYPTO.

@@ -388,8 +388,10 @@ static void on_connected(struct stream *s)
     socklen_t len = sizeof(error);
     if (getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) || error)
         end(s, CLOSE_CONNECT_FAILED);
-    else
+    else if (!is_tls(s))
         opened(s);
+    else if (move(s, HANDSHAKE))
+        on_tls_event(s, tls_channel_begin(&s->tls, &busy(s)->input, &busy(s)->output));
 }
 
 static void on_io(unsigned events, void *arg)
@@ -458,8 +460,11 @@ static void on_turn(void *arg)
 static enum err start(struct stream *s, SSL_CTX *tls)
 {
     timer_start(&busy(s)->deadline, s->limits->handshake_ms);
-    if (s->client)
-        return tls ? ERR_UNSUPPORTED : io_want(&s->io, false, true);
+    if (s->client) {
+        if (tls)
+            TRY(tls_channel_init_client(&s->tls, tls));
+        return io_want(&s->io, false, true);
+    }
     if (!tls) {
         later(s, WORK_OPEN);
         return ERR_OK;

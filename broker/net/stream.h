@@ -66,7 +66,8 @@ struct stream_handlers {
  * Make a stream on @p fd.
  *
  * @param fd        non-blocking socket; owned from here on, closed on failure too.
- * @param tls       NULL for a plain stream; otherwise only with STREAM_SERVER; a reference is taken.
+ * @param tls       NULL for a plain stream; a context of tls_server_new() or, for STREAM_CLIENT, of tls_client_new(); a
+ *                  reference is taken.
  * @param limits    kept; must outlive the stream.
  * @param handlers  kept; must outlive the stream.
  * @return NULL when memory is out or the kernel refuses; no callback then.

@@ -36,7 +36,7 @@ static void on_written(struct bytes out, void *arg)
     park_notes_written(live->notes, out);
 }
 
-enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls)
+static enum err init(struct tls_channel *c, SSL_CTX *tls)
 {
     struct tls_live *live = calloc(1, sizeof *live);
     if (!live)
@@ -52,10 +52,28 @@ enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls)
         return ERR_NOMEM;
     }
     SSL_set_bio(live->ssl, bio, bio);
-    SSL_set_accept_state(live->ssl);
-    live->notes = park_notes_new(live->ssl);
     c->live = live;
     return ERR_OK;
+}
+
+enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls)
+{
+    TRY(init(c, tls));
+    SSL_set_accept_state(c->live->ssl);
+    c->live->notes = park_notes_new(c->live->ssl);
+    return ERR_OK;
+}
+
+enum err tls_channel_init_client(struct tls_channel *c, SSL_CTX *tls)
+{
+    TRY(init(c, tls));
+    SSL_set_connect_state(c->live->ssl);
+    const char *name = X509_VERIFY_PARAM_get0_host(SSL_get0_param(c->live->ssl), 0);
+    if (!name || SSL_set_tlsext_host_name(c->live->ssl, name) == 1) /* none where it checks an address */
+        return ERR_OK;
+    ERR_clear_error();
+    tls_channel_done(c);
+    return ERR_NOMEM;
 }
 
 void tls_channel_done(struct tls_channel *c)
@@ -125,6 +143,11 @@ static enum tls_event feed(struct tls_live *live, struct bytes record, struct bu
     if (event == TLS_RECORD && live->dry_records > (live->open ? TLS_DRY_RECORDS_MAX : HANDSHAKE_RECORDS_MAX))
         return fail(live, CLOSE_PROTOCOL);
     return event;
+}
+
+enum tls_event tls_channel_begin(struct tls_channel *c, struct buf *input, struct buf *output)
+{
+    return feed(c->live, (struct bytes){0}, input, output);
 }
 
 /* OpenSSL sees the bad header all the same, since it is OpenSSL that makes the alert. */
@@ -246,5 +269,9 @@ const char *tls_channel_error(const struct tls_channel *c)
 {
     if (c->parked)
         return parked_alert_text(c->parked);
-    return c->live && c->live->tls_error ? ERR_reason_error_string(c->live->tls_error) : NULL;
+    if (!c->live || !c->live->tls_error)
+        return NULL;
+    if (ERR_GET_REASON(c->live->tls_error) == SSL_R_CERTIFICATE_VERIFY_FAILED) /* of that, what exactly */
+        return X509_verify_cert_error_string(SSL_get_verify_result(c->live->ssl));
+    return ERR_reason_error_string(c->live->tls_error);
 }

@@ -28,6 +28,12 @@ struct tls_channel {
 /** @return ERR_OK; ERR_NOMEM. */
 MUST_CHECK enum err tls_channel_init(struct tls_channel *c, SSL_CTX *tls);
 
+/** The same as client: the name that @p tls checks (tls_client_new()) is named to the server (RFC 6066, 3). */
+MUST_CHECK enum err tls_channel_init_client(struct tls_channel *c, SSL_CTX *tls);
+
+/** A client's first step, once connected: the handshake begins, in @p output. */
+enum tls_event tls_channel_begin(struct tls_channel *c, struct buf *input, struct buf *output);
+
 /** Free all. */
 void tls_channel_done(struct tls_channel *c);
 

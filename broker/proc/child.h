@@ -12,6 +12,7 @@
 #include "crypto/secret.h"
 #include "crypto/ticket.h"
 #include "proc/datadir.h"
+#include "store/redis_options.h"
 
 struct audit;
 
@@ -28,7 +29,7 @@ struct child_setup {
     uint8_t trust_anchor[SHA256_BYTES];
     struct metrics_page *page;
     unsigned worker_count;
-    char redis[ADDRESS_TEXT_SIZE];                /* what store_open() takes */
+    struct redis_options redis;                   /* what store_open() takes */
     char device_address[ADDRESS_TEXT_SIZE];       /* what phones dial */
     int device_fd, portal_fd, stats_fd, admin_fd; /* listening */
     int lifeline_fd;                              /* at its end when the master is gone */

@@ -151,13 +151,11 @@ static enum err start_redis(struct master *master)
 {
     master->redis =
         (struct redis_child){.dir = &master->dir, .program = master->config->redis_server, .pidfd = -1};
-    master->redis_embedded = master->config->redis[0] == '\0';
-    if (!master->redis_embedded) {
-        snprintf(master->setup.redis, sizeof master->setup.redis, "%s", master->config->redis);
-        return ERR_OK;
-    }
-    datadir_socket(&master->dir, "redis/redis.sock", master->setup.redis);
-    return redis_child_start(&master->redis, &master->why);
+    char embedded[ADDRESS_TEXT_SIZE];
+    datadir_socket(&master->dir, "redis/redis.sock", embedded);
+    TRY(redis_options_load(master->config, embedded, &master->setup.redis, &master->why));
+    master->redis_embedded = !redis_is_named(master->config);
+    return master->redis_embedded ? redis_child_start(&master->redis, &master->why) : ERR_OK;
 }
 
 static enum err watch_signals(struct master *master)
@@ -228,12 +226,15 @@ static void become_child(struct master *master, struct child *child)
     close(master->lifeline_write_fd);
     close(master->signal_fd);
     close(master->dir.lock_fd); /* the lock goes with the master */
+    metrics_slot_started(master->setup.page, child->slot, getpid(),
+                         clock_unix_ms()); /* before it may be ready */
     secret_forget_root(master->setup.secret);
     int status =
         is_ops(master, child) ? ops_process_run(&master->setup) : worker_run(&master->setup, child->slot + 1);
     secret_free(master->setup.secret);
     SSL_CTX_free(master->setup.device_tls);
     SSL_CTX_free(master->setup.portal_tls);
+    redis_options_done(&master->setup.redis);
     buf_done(&master->why);
     free(master->children);
     config_free((struct config *)master->config);
@@ -255,7 +256,6 @@ static void start_child(struct master *master, struct child *child)
     }
     child->pid = pid;
     child->started_mono_ms = clock_mono_ms();
-    metrics_slot_started(master->setup.page, child->slot, pid, clock_unix_ms());
 }
 
 static void on_child_died(struct master *master, struct child *child, int status)
@@ -457,6 +457,7 @@ int master_run(const struct config *config)
     secret_free(master.setup.secret);
     SSL_CTX_free(master.setup.device_tls);
     SSL_CTX_free(master.setup.portal_tls);
+    redis_options_done(&master.setup.redis);
     metrics_page_free(master.setup.page);
     ticket_ring_free(master.setup.tickets);
     free(master.children);

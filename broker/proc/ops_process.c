@@ -96,7 +96,7 @@ static enum err start(struct ops *ops)
 {
     const struct child_setup *setup = ops->setup;
     struct domain *domain = &ops->domain;
-    const struct store_options store = {.redis = setup->redis,
+    const struct store_options store = {.redis = &setup->redis,
                                         .timeout_ms = (unsigned)setup->config->store_timeout_ms};
     struct rpc_options rpc = {
         .admin = true,
@@ -106,7 +106,7 @@ static enum err start(struct ops *ops)
     rpc_set_limits(&rpc, setup->config);
     domain->loop = ops->loop;
     domain->secret = setup->secret;
-    TRY(store_open(ops->loop, setup->secret, &store, NULL, NULL, &domain->store));
+    domain->store = store_open(ops->loop, setup->secret, &store, NULL, NULL);
     domain->router = router_new(ops->loop, domain->store, &no_sinks, ops);
     domain->registry = registry_new(domain);
     domain->event_watches = event_watches_new(domain);

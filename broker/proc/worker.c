@@ -226,7 +226,7 @@ static enum err start(struct worker *worker)
     const struct config *config = setup->config;
     struct domain *domain = &worker->domain;
     const struct store_options store = {
-        .redis = setup->redis, .timeout_ms = (unsigned)config->store_timeout_ms, .slot = worker->number};
+        .redis = &setup->redis, .timeout_ms = (unsigned)config->store_timeout_ms, .slot = worker->number};
     struct device_options device = {
         .heartbeat_ms = (unsigned)config->heartbeat_s * 1000,
         .jitter_percent = (unsigned)config->heartbeat_jitter,
@@ -246,7 +246,7 @@ static enum err start(struct worker *worker)
     domain->watches_max = (size_t)config->watches_max;
     domain->devices_max = (unsigned)config->devices_per_user_max;
     TRY(child_audit_open(setup, worker->loop, worker->name, &domain->audit));
-    TRY(store_open(worker->loop, setup->secret, &store, &store_events, worker, &domain->store));
+    domain->store = store_open(worker->loop, setup->secret, &store, &store_events, worker);
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
     domain->watches = watches_new(domain);
     domain->event_watches = event_watches_new(domain);

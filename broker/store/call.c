@@ -85,10 +85,9 @@ static void on_command_reply(enum err e, const redisReply *reply, void *arg);
 
 void call_send_command(struct store_call *call, size_t argc, const struct bytes *argv, redis_reply_fn fn)
 {
-    call->command = call->failed ? NULL
-                                 : redis_conn_send(call->store->conn, argc, argv,
-                                                   call->store->options.timeout_ms, fn, call);
-    if (!call->command)
+    call->request =
+        call->failed ? NULL : redis_send(call->store->redis, &call->keys[0], argc, argv, fn, call);
+    if (!call->request)
         loop_defer(call->store->loop, &call->refused);
 }
 
@@ -112,7 +111,7 @@ static void send_script(struct store_call *call, bool with_text)
 static void on_command_reply(enum err e, const redisReply *reply, void *arg)
 {
     struct store_call *call = arg;
-    call->command = NULL;
+    call->request = NULL;
     if (e == ERR_OK && reply->type == REDIS_REPLY_ERROR) {
         if (strncmp(reply->str, "NOSCRIPT", 8) == 0) {
             send_script(call, true);
@@ -133,9 +132,9 @@ struct store_call *call_send(struct store_call *call)
 
 void call_fail(struct store_call *call)
 {
-    if (call->command)
-        redis_command_cancel(call->command);
-    call->command = NULL;
+    if (call->request)
+        redis_cancel(call->request);
+    call->request = NULL;
     call->on_reply(call, ERR_UNAVAILABLE, NULL);
     call_free(call);
 }
@@ -144,8 +143,8 @@ void store_cancel(struct store_call *call)
 {
     if (!call)
         return;
-    if (call->command)
-        redis_command_cancel(call->command);
+    if (call->request)
+        redis_cancel(call->request);
     call_free(call);
 }
 

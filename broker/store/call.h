@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
-#include "store/redis_conn.h"
+#include "store/redis.h"
 #include "store/script.h"
 #include "store/store.h"
 
@@ -23,7 +23,7 @@ struct store {
     struct store_options options;
     const struct store_events *events;
     void *arg;
-    struct redis_conn *conn;
+    struct redis *redis;
     struct list calls;   /* struct store_call */
     struct inbox *inbox; /* NULL where no hints are wanted */
 };
@@ -37,7 +37,7 @@ typedef void (*call_reply_fn)(struct store_call *call, enum err e, const redisRe
 struct store_call {
     struct list node;
     struct store *store;
-    struct redis_command *command;
+    struct redis_request *request;
     struct deferral refused;     /* where it could not be sent */
     const struct script *script; /* NULL for a plain command */
     call_reply_fn on_reply;
@@ -93,7 +93,8 @@ void call_arg_device_head(struct store_call *call, uint32_t generation, struct b
 struct store_call *call_send(struct store_call *call);
 
 /**
- * Send a plain command instead of a script; @p fn gets the call, has to clear its command, and to end with call_free().
+ * Send a plain command instead of a script, to where the call's first key is; @p fn gets the call, has to clear its
+ * request, and to end with call_free().
  */
 void call_send_command(struct store_call *call, size_t argc, const struct bytes *argv, redis_reply_fn fn);
 

@@ -19,13 +19,11 @@
 #define INBOX_ENTRIES_MAX                                                                                    \
     "20000" /* about; what is trimmed unread is found when waiters and phones read again */
 
-static const struct redis_conn_handlers reader_handlers = {0};
-
 struct inbox {
     struct store *store;
-    struct address address;
-    struct redis_conn *reader;
+    struct redis_conn *reader; /* NULL before the first generation */
     struct redis_command *read;
+    struct buf encoded;      /* the read's */
     struct store_call *call; /* open or renew under way */
     struct timer renew, reread;
     char boot[HEX_SIZE(8)];
@@ -36,6 +34,14 @@ struct inbox {
 
 static void open_next(struct inbox *inbox);
 static void read_next(struct inbox *inbox);
+
+/* A master that steps down cuts those that block; the renewal, which writes, shows the store's connection that too. */
+static void on_reader_down(void *arg)
+{
+    inbox_check(arg);
+}
+
+static const struct redis_conn_handlers reader_handlers = {.on_down = on_reader_down};
 
 const char *store_inbox(const struct store *store)
 {
@@ -94,8 +100,10 @@ static void read_next(struct inbox *inbox)
     };
     if (!inbox->name[0] || inbox->read)
         return;
-    inbox->read = redis_conn_send(inbox->reader, sizeof argv / sizeof *argv, argv,
-                                  READ_BLOCK_MS + inbox->store->options.timeout_ms, on_entries, inbox);
+    buf_done(&inbox->encoded);
+    if (redis_encode(sizeof argv / sizeof *argv, argv, &inbox->encoded) == ERR_OK)
+        inbox->read = redis_conn_send(inbox->reader, buf_view(&inbox->encoded),
+                                      READ_BLOCK_MS + inbox->store->options.timeout_ms, on_entries, inbox);
     if (!inbox->read)
         timer_start(&inbox->reread, REREAD_MS);
 }
@@ -126,17 +134,19 @@ static void on_reread_due(void *arg)
 static void open_next(struct inbox *inbox)
 {
     struct store *store = inbox->store;
-    /* A read blocks its connection on the old name, and whatever is sent behind it for as long. */
-    if (inbox->read) {
-        redis_conn_close(inbox->reader);
-        inbox->reader = redis_conn_open(store->loop, &inbox->address, &reader_handlers, inbox);
-    }
-    inbox->read = NULL;
+    struct address address;
     timer_cancel(&inbox->reread);
     snprintf(inbox->name, sizeof inbox->name, "w%u.%s.%u", store->options.slot, inbox->boot,
              ++inbox->generation);
+    struct key key = key_inbox(inbox->name);
+    /* A read blocks its connection on the old name, and whatever is sent behind it for as long: so a new one. */
+    redis_conn_close(inbox->reader);
+    inbox->read = NULL;
+    redis_find(store->redis, &key, &address);
+    inbox->reader = redis_conn_open(store->loop, &store->options.redis->login, &address, READ_BLOCK_MS,
+                                    &reader_handlers, inbox);
     struct store_call *call = call_new(store, SCRIPT_inbox_open, inbox->name, on_opened, inbox);
-    call_key(call, key_inbox(inbox->name));
+    call_key(call, key);
     call_arg_int(call, INBOX_LIFE_MS);
     inbox->call = call_send(call);
 }
@@ -174,18 +184,16 @@ static void on_renew_due(void *arg)
     inbox_check(arg);
 }
 
-struct inbox *inbox_new(struct store *store, const struct address *address)
+struct inbox *inbox_new(struct store *store)
 {
     struct inbox *inbox = mem_new(sizeof *inbox);
     uint8_t boot[8] = {0};
     inbox->store = store;
-    inbox->address = *address;
     if (random_bytes(boot, sizeof boot) != ERR_OK)
         abort(); /* two workers of one name would read each other's hints */
     hex_encode(bytes_make(boot, sizeof boot), inbox->boot);
     timer_init(&inbox->renew, store->loop, on_renew_due, inbox);
     timer_init(&inbox->reread, store->loop, on_reread_due, inbox);
-    inbox->reader = redis_conn_open(store->loop, address, &reader_handlers, inbox);
     return inbox;
 }
 
@@ -199,8 +207,9 @@ void inbox_free(struct inbox *inbox)
     timer_cancel(&inbox->reread);
     store_cancel(inbox->call);
     redis_conn_close(inbox->reader);
-    if (inbox->name[0] && redis_conn_up(inbox->store->conn)) {
-        struct redis_command *removal = redis_conn_send(inbox->store->conn, 2, argv, 1000, NULL, NULL);
+    buf_done(&inbox->encoded);
+    if (inbox->name[0] && redis_up(inbox->store->redis)) {
+        struct redis_request *removal = redis_send(inbox->store->redis, &key, 2, argv, NULL, NULL);
         (void)removal;
     }
     free(inbox);
@@ -209,7 +218,7 @@ void inbox_free(struct inbox *inbox)
 static void on_hint_written(enum err e, const redisReply *reply, void *arg)
 {
     struct store_call *call = arg;
-    call->command = NULL;
+    call->request = NULL;
     if (e == ERR_OK && reply->type == REDIS_REPLY_NIL)
         e = ERR_NOT_FOUND;
     else if (e == ERR_OK && reply->type == REDIS_REPLY_ERROR)
@@ -233,6 +242,7 @@ struct store_call *store_hint(struct store *store, const char *inbox, const Reco
     size_t len = record__hint__get_packed_size(hint);
     uint8_t *packed = buf_reserve(&call->args, len + 1);
     call->fn.done = fn;
+    call_key(call, key);
     call->failed = !packed;
     if (packed)
         buf_commit(&call->args, record__hint__pack(hint, packed));

@@ -9,13 +9,12 @@
 #ifndef NANOPUSH_STORE_INBOX_H
 #define NANOPUSH_STORE_INBOX_H
 
-#include "net/address.h"
 #include "store/store.h"
 
 struct inbox;
 
 /** Open the first generation as soon as Redis is there. */
-struct inbox *inbox_new(struct store *store, const struct address *address);
+struct inbox *inbox_new(struct store *store);
 
 /** The store's connection is up (again): see whether the inbox is still there. */
 void inbox_check(struct inbox *inbox);

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/log.h"
@@ -32,18 +31,21 @@ struct redis_command {
     void *arg;
     int64_t due_mono_ms;
     bool sent;
-    struct buf encoded;
+    struct bytes encoded; /* the caller's */
 };
 
 struct redis_conn {
     struct loop *loop;
-    struct address address;
+    const struct redis_login *login;
+    struct address address; /* len 0: not known yet */
+    unsigned patience_ms;
     const struct redis_conn_handlers *handlers;
     void *arg;
     struct stream *stream; /* NULL between two attempts */
-    redisReader *reader;   /* NULL unless up */
-    bool up;
-    int64_t since_unix_ms;
+    redisReader *reader;   /* NULL unless connected */
+    enum redis_step step;  /* whose reply is awaited; DONE: up */
+    bool up, reply_kept;
+    int64_t since_unix_ms, since_mono_ms;
     unsigned backoff_ms;
     struct timer reconnect, deadline;
     struct list waiting, in_flight; /* each in the order of sending */
@@ -56,7 +58,6 @@ static void command_free(struct redis_command *command)
 {
     list_remove(&command->node);
     command->conn->command_count--;
-    buf_done(&command->encoded);
     free(command);
 }
 
@@ -75,6 +76,7 @@ static void set_up(struct redis_conn *c, bool up)
 {
     c->up = up;
     c->since_unix_ms = clock_unix_ms();
+    c->since_mono_ms = clock_mono_ms();
 }
 
 static unsigned jitter(unsigned below)
@@ -139,7 +141,7 @@ static void on_deadline(void *arg)
 
 static enum err write_command(struct redis_conn *c, struct redis_command *command)
 {
-    TRY(stream_write(c->stream, buf_view(&command->encoded)));
+    TRY(stream_write(c->stream, command->encoded));
     list_remove(&command->node);
     list_append(&c->in_flight, &command->node);
     command->sent = true;
@@ -154,15 +156,9 @@ static void write_waiting(struct redis_conn *c)
             return; /* the queue is full, or on_closed follows; on_drain or the next connection goes on */
 }
 
-static void on_open(struct stream *s, void *arg)
+static void on_logged_in(struct redis_conn *c)
 {
-    (void)s;
-    struct redis_conn *c = arg;
-    c->reader = redisReaderCreate();
-    if (!c->reader) {
-        stream_abort(c->stream, CLOSE_NOMEM);
-        return;
-    }
+    timer_cancel(&c->reconnect);
     c->backoff_ms = 0;
     set_up(c, true);
     LOG(INFO, STORE, "redis-connected");
@@ -172,12 +168,73 @@ static void on_open(struct stream *s, void *arg)
     arm_deadline(c);
 }
 
-/* One reply. @return false when there is no whole one, or the stream is gone. */
+static void log_in(struct redis_conn *c, enum redis_step from)
+{
+    struct buf command = {0};
+    enum err e = redis_login_next(c->login, from, &command, &c->step);
+    if (e == ERR_OK && c->step == REDIS_STEP_DONE)
+        on_logged_in(c);
+    else if (e != ERR_OK || stream_write(c->stream, buf_view(&command)) != ERR_OK)
+        stream_abort(c->stream, CLOSE_NOMEM);
+    buf_done(&command);
+}
+
+static void on_open(struct stream *s, void *arg)
+{
+    struct redis_conn *c = arg;
+    c->reader = redisReaderCreate();
+    if (!c->reader) {
+        stream_abort(s, CLOSE_NOMEM);
+        return;
+    }
+    timer_start(&c->reconnect, limits.handshake_ms); /* for the login to be done */
+    log_in(c, REDIS_STEP_AUTH);
+}
+
+/* @return false when it is not let in. */
+static bool on_login_reply(struct redis_conn *c, const redisReply *reply)
+{
+    struct buf why = {0};
+    char address[ADDRESS_TEXT_SIZE];
+    bool let_in = redis_login_check(c->step, reply, &why) == ERR_OK;
+    if (let_in) {
+        log_in(c, c->step + 1);
+    } else {
+        address_print(&c->address, address);
+        LOG(WARN, STORE, "redis-refused", "address=%s step=%s why=%s", address, redis_step_name(c->step),
+            LOG_BYTES(buf_view(&why)));
+        stream_abort(c->stream, CLOSE_LOCAL);
+    }
+    buf_done(&why);
+    return let_in;
+}
+
+/* It cannot do what is asked of it, but the next server that we log in to can, be it this one later. */
+static bool is_passing(const struct redis_conn *c, const redisReply *reply)
+{
+    return c->login->master && reply->type == REDIS_REPLY_ERROR &&
+           (strncmp(reply->str, "READONLY", 8) == 0 || strncmp(reply->str, "LOADING", 7) == 0);
+}
+
+static bool take_reply(struct redis_conn *c, const redisReply *reply)
+{
+    if (!c->up)
+        return on_login_reply(c, reply);
+    if (is_passing(c, reply)) {
+        LOG(WARN, STORE, "redis-left", "error=%s", LOG_STR(reply->str));
+        stream_abort(c->stream, CLOSE_LOCAL);
+        return false;
+    }
+    command_finish(CONTAINER_OF(c->in_flight.next, struct redis_command, node), ERR_OK, reply);
+    return true;
+}
+
+/* One reply. @return false when there is no whole one, or the stream is to be read no more. */
 static bool read_reply(struct redis_conn *c)
 {
     void *reply = NULL;
     if (redisReaderGetReply(c->reader, &reply) != REDIS_OK ||
-        (reply && list_empty(&c->in_flight))) { /* not RESP, or an answer to nothing */
+        (reply && c->up && list_empty(&c->in_flight))) { /* not RESP, or an answer to nothing */
         freeReplyObject(reply);
         LOG(ERROR, STORE, "redis-protocol", "error=%s", LOG_STR(c->reader->errstr));
         stream_abort(c->stream, CLOSE_PROTOCOL);
@@ -185,9 +242,16 @@ static bool read_reply(struct redis_conn *c)
     }
     if (!reply)
         return false;
-    command_finish(CONTAINER_OF(c->in_flight.next, struct redis_command, node), ERR_OK, reply);
-    freeReplyObject(reply);
-    return true;
+    c->reply_kept = false;
+    bool more = take_reply(c, reply);
+    if (!c->reply_kept)
+        freeReplyObject(reply);
+    return more;
+}
+
+void redis_conn_keep_reply(struct redis_conn *c)
+{
+    c->reply_kept = true;
 }
 
 static void on_read(struct stream *s, void *arg)
@@ -199,7 +263,7 @@ static void on_read(struct stream *s, void *arg)
         return;
     }
     stream_consume(s, in.len);
-    while (c->up && read_reply(c))
+    while (read_reply(c))
         ;
     arm_deadline(c);
 }
@@ -210,18 +274,29 @@ static void on_drain(struct stream *s, void *arg)
     write_waiting(arg);
 }
 
+static void note_lost(struct redis_conn *c, const struct stream *s, enum close_reason reason)
+{
+    char address[ADDRESS_TEXT_SIZE];
+    const char *tls = stream_tls_error(s);
+    address_print(&c->address, address);
+    if (c->up)
+        LOG(WARN, STORE, "redis-lost", "address=%s reason=%s", address, close_reason_label(reason));
+    else if (tls)
+        LOG(WARN, STORE, "redis-refused", "address=%s step=tls why=%s", address, LOG_STR(tls));
+    else
+        LOG(DEBUG, STORE, "redis-unreachable", "address=%s reason=%s", address, close_reason_label(reason));
+    if (c->up)
+        set_up(c, false);
+}
+
 static void on_closed(struct stream *s, enum close_reason reason, void *arg)
 {
-    (void)s;
     struct redis_conn *c = arg;
     c->stream = NULL;
     if (c->reader)
         redisReaderFree(c->reader);
     c->reader = NULL;
-    if (c->up) {
-        LOG(WARN, STORE, "redis-lost", "reason=%s", close_reason_label(reason));
-        set_up(c, false);
-    }
+    note_lost(c, s, reason);
     /* In flight goes back to the front of the queue, in order, but for what nobody waits for any more. */
     LIST_EACH_SAFE (node, &c->in_flight)
         if (!CONTAINER_OF(node, struct redis_command, node)->fn)
@@ -249,18 +324,29 @@ static void connect_now(void *arg)
 {
     struct redis_conn *c = arg;
     int fd;
+    if (c->stream) { /* it is connected, and the login takes too long */
+        stream_abort(c->stream, CLOSE_IDLE);
+        return;
+    }
     if (address_connect(&c->address, &fd) == ERR_OK)
-        c->stream = stream_new(c->loop, fd, NULL, STREAM_CLIENT, &limits, &stream_handlers, c);
+        c->stream = stream_new(c->loop, fd, c->login->tls, STREAM_CLIENT, &limits, &stream_handlers, c);
     if (!c->stream)
         reconnect_later(c);
 }
 
-struct redis_conn *redis_conn_open(struct loop *loop, const struct address *address,
+static bool same_address(const struct address *a, const struct address *b)
+{
+    return a->len == b->len && memcmp(&a->storage, &b->storage, a->len) == 0;
+}
+
+struct redis_conn *redis_conn_open(struct loop *loop, const struct redis_login *login,
+                                   const struct address *address, unsigned patience_ms,
                                    const struct redis_conn_handlers *handlers, void *arg)
 {
     struct redis_conn *c = mem_new(sizeof *c);
     c->loop = loop;
-    c->address = *address;
+    c->login = login;
+    c->patience_ms = patience_ms;
     c->handlers = handlers;
     c->arg = arg;
     list_init(&c->waiting);
@@ -268,8 +354,21 @@ struct redis_conn *redis_conn_open(struct loop *loop, const struct address *addr
     timer_init(&c->reconnect, loop, connect_now, c);
     timer_init(&c->deadline, loop, on_deadline, c);
     set_up(c, false);
-    timer_start(&c->reconnect, 0);
+    if (address)
+        redis_conn_dial(c, address);
     return c;
+}
+
+void redis_conn_dial(struct redis_conn *c, const struct address *address)
+{
+    if (same_address(&c->address, address))
+        return;
+    c->address = *address;
+    c->backoff_ms = 0;
+    if (c->stream)
+        stream_abort(c->stream, CLOSE_LOCAL);
+    else
+        timer_start(&c->reconnect, 0);
 }
 
 static void on_closed_in_silence(struct stream *s, enum close_reason reason, void *arg)
@@ -309,33 +408,19 @@ int64_t redis_conn_since_unix_ms(const struct redis_conn *c)
     return c->since_unix_ms;
 }
 
-/* RESP: an array of bulk strings. */
-static enum err encode(size_t argc, const struct bytes *argv, struct buf *out)
+struct redis_command *redis_conn_send(struct redis_conn *c, struct bytes encoded, unsigned timeout_ms,
+                                      redis_reply_fn fn, void *arg)
 {
-    TRY(buf_printf(out, "*%zu\r\n", argc));
-    for (size_t i = 0; i < argc; i++) {
-        TRY(buf_printf(out, "$%zu\r\n", argv[i].len));
-        TRY(buf_append(out, argv[i]));
-        TRY(buf_append(out, bytes_of("\r\n")));
-    }
-    return ERR_OK;
-}
-
-struct redis_command *redis_conn_send(struct redis_conn *c, size_t argc, const struct bytes *argv,
-                                      unsigned timeout_ms, redis_reply_fn fn, void *arg)
-{
-    if (c->command_count >= REDIS_COMMANDS_MAX)
+    int64_t now_mono_ms = clock_mono_ms();
+    bool gone = !c->up && now_mono_ms - c->since_mono_ms >= c->patience_ms;
+    if (gone || c->command_count >= REDIS_COMMANDS_MAX)
         return NULL;
     struct redis_command *command = mem_new(sizeof *command);
-    if (encode(argc, argv, &command->encoded) != ERR_OK) {
-        buf_done(&command->encoded);
-        free(command);
-        return NULL;
-    }
+    command->encoded = encoded;
     command->conn = c;
     command->fn = fn;
     command->arg = arg;
-    command->due_mono_ms = clock_mono_ms() + timeout_ms;
+    command->due_mono_ms = now_mono_ms + timeout_ms;
     c->command_count++;
     list_append(&c->waiting, &command->node);
     write_waiting(c);

@@ -23,14 +23,11 @@ static void on_down(void *arg)
     METRIC_SET(STORE_UP, 0);
 }
 
-static const struct redis_conn_handlers handlers = {.on_up = on_up, .on_down = on_down};
+static const struct redis_handlers handlers = {.on_up = on_up, .on_down = on_down};
 
-enum err store_open(struct loop *loop, const struct secret *secret, const struct store_options *options,
-                    const struct store_events *events, void *arg, struct store **ret)
+struct store *store_open(struct loop *loop, const struct secret *secret, const struct store_options *options,
+                         const struct store_events *events, void *arg)
 {
-    struct address address;
-    if (address_parse(options->redis, &address) != ERR_OK)
-        return ERR_INVALID;
     struct store *store = mem_new(sizeof *store);
     store->loop = loop;
     store->secret = secret;
@@ -38,11 +35,10 @@ enum err store_open(struct loop *loop, const struct secret *secret, const struct
     store->events = events;
     store->arg = arg;
     list_init(&store->calls);
-    store->conn = redis_conn_open(loop, &address, &handlers, store);
+    store->redis = redis_open(loop, options->redis, options->timeout_ms, &handlers, store);
     if (events && events->on_hint)
-        store->inbox = inbox_new(store, &address);
-    *ret = store;
-    return ERR_OK;
+        store->inbox = inbox_new(store);
+    return store;
 }
 
 void store_close(struct store *store)
@@ -53,14 +49,14 @@ void store_close(struct store *store)
     store->inbox = NULL; /* what fails now may ask for its name */
     while (!list_empty(&store->calls))
         call_fail(CONTAINER_OF(store->calls.next, struct store_call, node));
-    redis_conn_close(store->conn);
+    redis_close(store->redis);
     free(store);
 }
 
 static void on_pong(enum err e, const redisReply *reply, void *arg)
 {
     struct store_call *call = arg;
-    call->command = NULL;
+    call->request = NULL;
     if (e == ERR_OK && reply->type != REDIS_REPLY_STATUS) /* LOADING, BUSY: it does not do what is asked */
         e = ERR_UNAVAILABLE;
     call->on_reply(call, e, NULL);
@@ -78,16 +74,17 @@ struct store_call *store_ping(struct store *store, store_done_fn fn, void *arg)
     const struct bytes argv[] = {bytes_of("PING")};
     struct store_call *call = call_new(store, SCRIPT_COUNT, "", on_ping_done, arg);
     call->fn.done = fn;
+    call_key(call, key_index("organisations")); /* whoever has that one */
     call_send_command(call, 1, argv, on_pong);
     return call;
 }
 
 bool store_up(const struct store *store)
 {
-    return redis_conn_up(store->conn);
+    return redis_up(store->redis);
 }
 
 int64_t store_since_unix_ms(const struct store *store)
 {
-    return redis_conn_since_unix_ms(store->conn);
+    return redis_since_unix_ms(store->redis);
 }

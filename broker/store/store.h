@@ -23,13 +23,14 @@
 #include "store/record.pb-c.h"
 
 struct secret;
+struct redis_options;
 struct store;
 struct store_call;
 
 struct store_options {
-    const char *redis;   /* "unix:/path" or "host:port"; kept by the caller */
-    unsigned timeout_ms; /* of every call */
-    unsigned slot;       /* this worker's number, for the inbox's name */
+    const struct redis_options *redis; /* where, and how; kept by the caller for as long as the store lives */
+    unsigned timeout_ms;               /* of every call */
+    unsigned slot;                     /* this worker's number, for the inbox's name */
 };
 
 /** What the store tells its owner; called from the loop, never inside a call. Members may be NULL. */
@@ -44,11 +45,9 @@ struct store_events {
 /**
  * Connect, and open an inbox where @p events has an on_hint. Returns at once; calls wait for the connection.
  * @param secret  kept by the caller for as long as the store lives.
- * @return ERR_OK; ERR_INVALID for an address that cannot be parsed; ERR_NOMEM.
  */
-MUST_CHECK enum err store_open(struct loop *loop, const struct secret *secret,
-                               const struct store_options *options, const struct store_events *events,
-                               void *arg, struct store **ret);
+struct store *store_open(struct loop *loop, const struct secret *secret, const struct store_options *options,
+                         const struct store_events *events, void *arg);
 
 /**
  * Remove the inbox and close. Calls under way fail with ERR_UNAVAILABLE, within this call: what they were made for must

@@ -68,9 +68,9 @@ static inline void node_open(struct node *node, unsigned slot)
         .deliver = node_deliver, .taken = node_taken, .changed = node_changed};
     static const struct store_events events = {.on_hint = node_on_hint, .on_inbox = node_on_inbox};
     const struct store_options options = {
-        .redis = redis.address, .timeout_ms = NODE_TIMEOUT_MS, .slot = slot};
+        .redis = &redis.options, .timeout_ms = NODE_TIMEOUT_MS, .slot = slot};
     *node = (struct node){.domain = {.loop = loop, .secret = secret, .devices_max = TOLD_MAX}};
-    assert_int_equal(store_open(loop, secret, &options, &events, node, &node->domain.store), ERR_OK);
+    node->domain.store = store_open(loop, secret, &options, &events, node);
     node->domain.router = router_new(loop, node->domain.store, &sinks, node);
     node->domain.watches = watches_new(&node->domain);
 }

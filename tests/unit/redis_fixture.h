@@ -19,12 +19,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "store/redis_options.h"
 
 #define REDIS_START_MS 10000
 
 static struct {
     char dir[32];
     char socket[64], address[72]; /* the same as path, and as the store wants it */
+    struct redis_options options; /* of that address */
     int pid;                      /* 0: not running */
     redisContext *raw;
 } redis;
@@ -64,6 +66,9 @@ static inline int redis_start(void)
             return -1;
         snprintf(redis.socket, sizeof redis.socket, "%s/redis.sock", redis.dir);
         snprintf(redis.address, sizeof redis.address, "unix:%s", redis.socket);
+        redis.options.login.master = true;
+        if (address_parse(redis.address, &redis.options.address) != ERR_OK)
+            return -1;
     }
     redis.pid = fork();
     if (redis.pid == 0)

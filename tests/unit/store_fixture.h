@@ -95,9 +95,9 @@ static inline void worker_open(struct worker *w, const struct secret *with, unsi
                                unsigned timeout_ms)
 {
     static const struct store_events events = {.on_hint = worker_on_hint, .on_inbox = worker_on_inbox};
-    const struct store_options options = {.redis = redis.address, .timeout_ms = timeout_ms, .slot = slot};
+    const struct store_options options = {.redis = &redis.options, .timeout_ms = timeout_ms, .slot = slot};
     *w = (struct worker){0};
-    assert_int_equal(store_open(loop, with, &options, &events, w, &w->store), ERR_OK);
+    w->store = store_open(loop, with, &options, &events, w);
 }
 
 /** Close, and see the inbox removed. */

@@ -232,8 +232,9 @@ static int group_set_up(void **state)
     if (secret_create(path) != ERR_OK || secret_load(path, &secret) != ERR_OK)
         return -1;
     loop = loop_new();
-    const struct store_options options = {.redis = redis.address, .timeout_ms = 3000};
-    return store_open(loop, secret, &options, NULL, NULL, &store) == ERR_OK ? 0 : -1;
+    const struct store_options options = {.redis = &redis.options, .timeout_ms = 3000};
+    store = store_open(loop, secret, &options, NULL, NULL);
+    return 0;
 }
 
 static void on_end(void *arg)

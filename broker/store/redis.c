@@ -1,0 +1,118 @@
+#include "store/redis.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+struct redis {
+    const struct redis_options *options;
+    unsigned timeout_ms;
+    const struct redis_handlers *handlers;
+    void *arg;
+    struct redis_conn *conn;
+    struct list requests;
+};
+
+struct redis_request {
+    struct list node;
+    struct redis_command *command;
+    struct buf encoded;
+    redis_reply_fn fn;
+    void *arg;
+};
+
+static void request_free(struct redis_request *request)
+{
+    list_remove(&request->node);
+    buf_done(&request->encoded);
+    free(request);
+}
+
+static void on_reply(enum err e, const redisReply *reply, void *arg)
+{
+    struct redis_request *request = arg;
+    redis_reply_fn fn = request->fn;
+    void *fn_arg = request->arg;
+    request_free(request);
+    if (fn)
+        fn(e, reply, fn_arg);
+}
+
+struct redis_request *redis_send(struct redis *redis, const struct key *key, size_t argc,
+                                 const struct bytes *argv, redis_reply_fn fn, void *arg)
+{
+    struct redis_request *request = mem_new(sizeof *request);
+    (void)key;
+    list_append(&redis->requests, &request->node);
+    request->fn = fn;
+    request->arg = arg;
+    if (redis_encode(argc, argv, &request->encoded) == ERR_OK)
+        request->command =
+            redis_conn_send(redis->conn, buf_view(&request->encoded), redis->timeout_ms, on_reply, request);
+    if (request->command)
+        return request;
+    request_free(request);
+    return NULL;
+}
+
+void redis_cancel(struct redis_request *request)
+{
+    redis_command_cancel(request->command);
+    request_free(request);
+}
+
+static void on_up(void *arg)
+{
+    struct redis *redis = arg;
+    if (redis->handlers->on_up)
+        redis->handlers->on_up(redis->arg);
+}
+
+static void on_down(void *arg)
+{
+    struct redis *redis = arg;
+    if (redis->handlers->on_down)
+        redis->handlers->on_down(redis->arg);
+}
+
+static const struct redis_conn_handlers conn_handlers = {.on_up = on_up, .on_down = on_down};
+
+struct redis *redis_open(struct loop *loop, const struct redis_options *options, unsigned timeout_ms,
+                         const struct redis_handlers *handlers, void *arg)
+{
+    struct redis *redis = mem_new(sizeof *redis);
+    redis->options = options;
+    redis->timeout_ms = timeout_ms;
+    redis->handlers = handlers;
+    redis->arg = arg;
+    list_init(&redis->requests);
+    redis->conn =
+        redis_conn_open(loop, &options->login, &options->address, timeout_ms, &conn_handlers, redis);
+    return redis;
+}
+
+void redis_close(struct redis *redis)
+{
+    if (!redis)
+        return;
+    redis_conn_close(redis->conn);
+    while (!list_empty(&redis->requests))
+        request_free(CONTAINER_OF(redis->requests.next, struct redis_request, node));
+    free(redis);
+}
+
+bool redis_up(const struct redis *redis)
+{
+    return redis_conn_up(redis->conn);
+}
+
+int64_t redis_since_unix_ms(const struct redis *redis)
+{
+    return redis_conn_since_unix_ms(redis->conn);
+}
+
+void redis_find(const struct redis *redis, const struct key *key, struct address *ret)
+{
+    (void)key;
+    *ret = redis->options->address;
+}

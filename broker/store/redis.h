@@ -1,0 +1,56 @@
+/**
+ * Redis as it is deployed: which connection a command goes over. Internal to store/.
+ *
+ *     redis_send(key, command) -> the server that has the key -> its connection -> reply
+ */
+#ifndef NANOPUSH_STORE_REDIS_H
+#define NANOPUSH_STORE_REDIS_H
+
+#include "store/key.h"
+#include "store/redis_conn.h"
+#include "store/redis_options.h"
+
+struct redis;
+struct redis_request;
+
+/** Called from the loop, never inside a call. Members may be NULL. */
+struct redis_handlers {
+    void (*on_up)(void *arg);   /* every server can be reached, again */
+    void (*on_down)(void *arg); /* one cannot */
+};
+
+/**
+ * @param options     kept; must outlive it.
+ * @param timeout_ms  of every command.
+ * @param handlers    kept.
+ */
+struct redis *redis_open(struct loop *loop, const struct redis_options *options, unsigned timeout_ms,
+                         const struct redis_handlers *handlers, void *arg);
+
+/** Requests end in silence, though what was written still goes out. NULL is allowed. */
+void redis_close(struct redis *redis);
+
+/** True while every server can be reached. */
+bool redis_up(const struct redis *redis);
+
+/** Since when redis_up() says what it says. */
+int64_t redis_since_unix_ms(const struct redis *redis);
+
+/**
+ * Send a command to the server that has @p key. The callback runs once, never within this call; its errors are those of
+ * redis_conn_send().
+ *
+ * @param argv  copied.
+ * @param fn    may be NULL.
+ * @return the handle until the callback; NULL when memory is out or the server cannot take it (no callback then).
+ */
+struct redis_request *redis_send(struct redis *redis, const struct key *key, size_t argc,
+                                 const struct bytes *argv, redis_reply_fn fn, void *arg);
+
+/** No callback will come; what was sent may take effect. */
+void redis_cancel(struct redis_request *request);
+
+/** The server that has @p key, for a connection of the caller's own. */
+void redis_find(const struct redis *redis, const struct key *key, struct address *ret);
+
+#endif

@@ -1,0 +1,139 @@
+#include "store/redis_login.h"
+
+#include <string.h>
+
+/* Lets Redis itself say what its ACL lacks, for inside a script an error does not name the command. What is older than
+   acl_check_cmd (7.0) is not asked. */
+static const char permissions_script[] =
+    "local missing = {}\n"
+    "for i = 2, #ARGV do\n"
+    "  local known, allowed = pcall(redis.acl_check_cmd or function() return true end, ARGV[i], ARGV[1])\n"
+    "  if known and not allowed then missing[#missing + 1] = ARGV[i] end\n"
+    "end\n"
+    "return missing\n";
+
+static const char *const commands[] = {
+#define REDIS_COMMAND(name) #name,
+#include "store/redis_command.def"
+#undef REDIS_COMMAND
+};
+
+#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+
+enum err redis_encode(size_t argc, const struct bytes *argv, struct buf *out)
+{
+    TRY(buf_printf(out, "*%zu\r\n", argc));
+    for (size_t i = 0; i < argc; i++) {
+        TRY(buf_printf(out, "$%zu\r\n", argv[i].len));
+        TRY(buf_append(out, argv[i]));
+        TRY(buf_append(out, bytes_of("\r\n")));
+    }
+    return ERR_OK;
+}
+
+const char *redis_step_name(enum redis_step step)
+{
+    static const char *const names[] = {
+        [REDIS_STEP_AUTH] = "auth", [REDIS_STEP_SELECT] = "select",           [REDIS_STEP_PING] = "ping",
+        [REDIS_STEP_ROLE] = "role", [REDIS_STEP_PERMISSIONS] = "permissions", [REDIS_STEP_DONE] = "done",
+    };
+    return names[step];
+}
+
+static bool is_needed(const struct redis_login *login, enum redis_step step)
+{
+    switch (step) {
+    case REDIS_STEP_AUTH:
+        return login->password.len > 0;
+    case REDIS_STEP_SELECT:
+        return login->database != 0;
+    case REDIS_STEP_ROLE:
+        return login->master;
+    case REDIS_STEP_PERMISSIONS:
+        return login->permissions;
+    default:
+        return true;
+    }
+}
+
+static enum err encode_auth(const struct redis_login *login, struct buf *out)
+{
+    struct bytes argv[3] = {bytes_of("AUTH")};
+    size_t argc = 1;
+    if (login->user && login->user[0])
+        argv[argc++] = bytes_of(login->user);
+    argv[argc++] = login->password;
+    return redis_encode(argc, argv, out);
+}
+
+static enum err encode_select(const struct redis_login *login, struct buf *out)
+{
+    char number[16];
+    int len = snprintf(number, sizeof number, "%u", login->database);
+    const struct bytes argv[] = {bytes_of("SELECT"), bytes_make(number, (size_t)len)};
+    return redis_encode(2, argv, out);
+}
+
+static enum err encode_permissions(struct buf *out)
+{
+    struct bytes argv[4 + COMMAND_COUNT] = {bytes_of("EVAL"), bytes_of(permissions_script), bytes_of("0"),
+                                            bytes_of("np1:{permissions}")};
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        argv[4 + i] = bytes_of(commands[i]);
+    return redis_encode(4 + COMMAND_COUNT, argv, out);
+}
+
+enum err redis_login_next(const struct redis_login *login, enum redis_step from, struct buf *out,
+                          enum redis_step *next)
+{
+    while (!is_needed(login, from))
+        from++;
+    *next = from;
+    switch (from) {
+    case REDIS_STEP_AUTH:
+        return encode_auth(login, out);
+    case REDIS_STEP_SELECT:
+        return encode_select(login, out);
+    case REDIS_STEP_PING:
+        return redis_encode(1, (const struct bytes[]){bytes_of("PING")}, out);
+    case REDIS_STEP_ROLE:
+        return redis_encode(1, (const struct bytes[]){bytes_of("ROLE")}, out);
+    case REDIS_STEP_PERMISSIONS:
+        return encode_permissions(out);
+    case REDIS_STEP_DONE:
+        break;
+    }
+    return ERR_OK;
+}
+
+static enum err refuse_role(const redisReply *reply, struct buf *why)
+{
+    const redisReply *role = reply->type == REDIS_REPLY_ARRAY && reply->elements ? reply->element[0] : NULL;
+    bool named = role && (role->type == REDIS_REPLY_STRING || role->type == REDIS_REPLY_STATUS);
+    if (named && strcmp(role->str, "master") == 0)
+        return ERR_OK;
+    TRY(buf_printf(why, "it is a %s, not a master", named ? role->str : "server of unknown role"));
+    return ERR_DENIED;
+}
+
+static enum err refuse_permissions(const redisReply *reply, struct buf *why)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0)
+        return ERR_OK;
+    TRY(buf_printf(why, "the ACL does not allow, on keys np1:*:"));
+    for (size_t i = 0; i < reply->elements; i++)
+        if (reply->element[i]->type == REDIS_REPLY_STRING)
+            TRY(buf_printf(why, " %s", reply->element[i]->str));
+    return ERR_DENIED;
+}
+
+enum err redis_login_check(enum redis_step step, const redisReply *reply, struct buf *why)
+{
+    if (reply->type == REDIS_REPLY_ERROR) {
+        TRY(buf_printf(why, "%s", reply->str));
+        return strncmp(reply->str, "LOADING", 7) == 0 ? ERR_UNAVAILABLE : ERR_DENIED;
+    }
+    return step == REDIS_STEP_ROLE          ? refuse_role(reply, why)
+           : step == REDIS_STEP_PERMISSIONS ? refuse_permissions(reply, why)
+                                            : ERR_OK;
+}

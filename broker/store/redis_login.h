@@ -1,0 +1,56 @@
+/**
+ * What a connection says to Redis before it is up, one step after the other: who it is, which database, and whether
+ * this is a server that may be used at all.
+ *
+ *     AUTH -> SELECT -> PING (LOADING?) -> ROLE (a master?) -> which commands the ACL lacks -> up
+ */
+#ifndef NANOPUSH_STORE_REDIS_LOGIN_H
+#define NANOPUSH_STORE_REDIS_LOGIN_H
+
+#include <hiredis/hiredis.h>
+
+#include "base/buf.h"
+#include "crypto/tls.h"
+
+/** Zero-initialised: plain, no password, database 0, whatever server answers. */
+struct redis_login {
+    SSL_CTX *tls;          /* NULL: plain */
+    const char *user;      /* NULL or "": the default user */
+    struct bytes password; /* empty: none; a secret */
+    unsigned database;
+    bool master;      /* refuse one that is none */
+    bool permissions; /* refuse one that lets us not run what scripts run */
+};
+
+enum redis_step {
+    REDIS_STEP_AUTH,
+    REDIS_STEP_SELECT,
+    REDIS_STEP_PING,
+    REDIS_STEP_ROLE,
+    REDIS_STEP_PERMISSIONS,
+    REDIS_STEP_DONE,
+};
+
+/**
+ * The first step from @p from on that is needed, its command appended to @p out; REDIS_STEP_DONE when none is left.
+ * @param[out] next  set on ERR_OK.
+ * @return ERR_OK; ERR_NOMEM.
+ */
+MUST_CHECK enum err redis_login_next(const struct redis_login *login, enum redis_step from, struct buf *out,
+                                     enum redis_step *next);
+
+/**
+ * Judge the reply to a step.
+ * @param why  gets a line for the operator, without the password, when it is not ERR_OK.
+ * @return ERR_OK; ERR_DENIED: the server refuses us, or is not what is wanted; ERR_UNAVAILABLE: it is loading;
+ *         ERR_NOMEM.
+ */
+MUST_CHECK enum err redis_login_check(enum redis_step step, const redisReply *reply, struct buf *why);
+
+/** The name of a step, for log lines. */
+const char *redis_step_name(enum redis_step step);
+
+/** Append a command in RESP: an array of bulk strings. @return ERR_OK; ERR_NOMEM. */
+MUST_CHECK enum err redis_encode(size_t argc, const struct bytes *argv, struct buf *out);
+
+#endif

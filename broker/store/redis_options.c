@@ -1,0 +1,95 @@
+#include "store/redis_options.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/keyfile.h"
+#include "crypto/tls.h"
+
+#define REFUSE(why, ...) (buf_printf((why), __VA_ARGS__) == ERR_OK ? ERR_CONFIG : ERR_NOMEM)
+
+bool redis_is_named(const struct config *config)
+{
+    return config->redis[0] != '\0';
+}
+
+/* Looked up here, once: workers only ever dial addresses. */
+static enum err look_up(const char *text, struct address *ret, struct buf *why)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_ADDRCONFIG};
+    struct addrinfo *found = NULL;
+    char host[256];
+    const char *colon = strrchr(text, ':');
+    if (address_parse(text, ret) == ERR_OK)
+        return ERR_OK;
+    if (!colon || (size_t)(colon - text) >= sizeof host)
+        return REFUSE(why, "%s: not an address of a Redis", text);
+    snprintf(host, sizeof host, "%.*s", (int)(colon - text), text);
+    int error = getaddrinfo(host, colon + 1, &hints, &found);
+    if (error)
+        return REFUSE(why, "%s: %s", text, gai_strerror(error));
+    memset(ret, 0, sizeof *ret);
+    memcpy(&ret->storage, found->ai_addr, found->ai_addrlen);
+    ret->len = found->ai_addrlen;
+    freeaddrinfo(found);
+    return ERR_OK;
+}
+
+/* The file's bytes but for line ends behind them. */
+static enum err read_password(const char *option, const char *path, struct buf *password, struct bytes *ret,
+                              struct buf *why)
+{
+    if (!path[0])
+        return ERR_OK;
+    enum err e = keyfile_read(path, KEYFILE_PRIVATE, REDIS_PASSWORD_MAX_BYTES, password);
+    if (e != ERR_OK)
+        return REFUSE(why, "%s: %s: %s%s", option, path, err_text(e),
+                      e == ERR_DENIED ? "; it must be readable by its owner only" : "");
+    struct bytes text = buf_view(password);
+    while (text.len && (text.p[text.len - 1] == '\n' || text.p[text.len - 1] == '\r'))
+        text.len--;
+    if (text.len == 0)
+        return REFUSE(why, "%s: %s: there is no password in it", option, path);
+    *ret = text;
+    return ERR_OK;
+}
+
+static enum err set_up_tls(const struct config *config, struct redis_login *login, struct buf *why)
+{
+    if (!config->redis_tls_ca[0])
+        return config->redis_tls_certificate[0] || config->redis_tls_name[0]
+                   ? REFUSE(why, "redis_tls_ca is needed for TLS to Redis")
+                   : ERR_OK;
+    if (!config->redis_tls_name[0])
+        return REFUSE(why, "redis_tls_name is needed: the name or address in Redis' certificate");
+    if (config->redis_tls_certificate[0] && !config->redis_tls_key[0])
+        return REFUSE(why, "redis_tls_key is needed with redis_tls_certificate");
+    return tls_client_new(config->redis_tls_ca, config->redis_tls_name, config->redis_tls_certificate,
+                          config->redis_tls_key, &login->tls, why);
+}
+
+enum err redis_options_load(const struct config *config, const char *embedded, struct redis_options *ret,
+                            struct buf *why)
+{
+    *ret = (struct redis_options){.login = {.master = true}};
+    struct redis_login *login = &ret->login;
+    if (!redis_is_named(config))
+        return look_up(embedded, &ret->address, why);
+    login->user = config->redis_user;
+    login->database = (unsigned)config->redis_database;
+    login->permissions = true;
+    TRY(look_up(config->redis, &ret->address, why));
+    TRY(read_password("redis_password_file", config->redis_password_file, &ret->password, &login->password,
+                      why));
+    if (login->user[0] && login->password.len == 0)
+        return REFUSE(why, "redis_password_file is needed with redis_user");
+    return set_up_tls(config, login, why);
+}
+
+void redis_options_done(struct redis_options *options)
+{
+    SSL_CTX_free(options->login.tls);
+    buf_done(&options->password);
+    *options = (struct redis_options){0};
+}

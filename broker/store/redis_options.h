@@ -1,0 +1,36 @@
+/**
+ * Where Redis is and how to log in to it: what the options redis* mean, with their files read. Made once, by the master,
+ * before it forks; blocking (files, names that are looked up).
+ */
+#ifndef NANOPUSH_STORE_REDIS_OPTIONS_H
+#define NANOPUSH_STORE_REDIS_OPTIONS_H
+
+#include "core/config.h"
+#include "net/address.h"
+#include "store/redis_login.h"
+
+#define REDIS_PASSWORD_MAX_BYTES 512
+
+struct redis_options {
+    struct address address;
+    struct redis_login login; /* its password is ours */
+    struct buf password;
+};
+
+/**
+ * @param      config    kept.
+ * @param      embedded  address of the embedded one; used where the configuration names none.
+ * @param[out] ret       done with redis_options_done(), also on error.
+ * @param      why       gets a line for the operator on error.
+ * @return ERR_OK; ERR_CONFIG; ERR_NOMEM; ERR_CRYPTO.
+ */
+MUST_CHECK enum err redis_options_load(const struct config *config, const char *embedded,
+                                       struct redis_options *ret, struct buf *why);
+
+/** Cleanses the password. Zero-initialised is allowed. */
+void redis_options_done(struct redis_options *options);
+
+/** True if the configuration names a Redis, of whatever kind. */
+bool redis_is_named(const struct config *config);
+
+#endif
