@@ -146,7 +146,7 @@ async function growth() {
 }
 
 try {
-  await sideBySide();
+  if (["connect", "memory", "logins", "storm"].some((part) => wanted.has(part))) await sideBySide();
   await stopAll();
   if (wanted.has("growth")) await growth();
 } finally {

@@ -207,8 +207,9 @@ export class Nanopush {
     return redisFigure(this.#redis, "used_memory");
   }
 
-  /** Make the fleet, or what it lacks: how many phones a second were enrolled, null if it was there. */
+  /** Make the fleet, or what it lacks: how many phones a second were enrolled, and what each costs in Redis. */
   async enrol(count, onProgress) {
+    const before = await this.redisBytes();
     const file = path.join(this.directory, `fleet-${count}`);
     this.fleet = { file, count };
     this.phones.file = this.portals.file = file;
@@ -222,7 +223,7 @@ export class Nanopush {
     }
     const { done, failed, ms, last_failure: why } = await enrolFleet({ file, count, device: this.phones.address, portal: this.portals.address, onProgress });
     if (failed || done !== count) throw new Error(`${done} of ${count} phones enrolled: ${why}`);
-    return { seconds: ms / 1000, per_s: Math.round(count / (ms / 1000)) };
+    return { seconds: ms / 1000, per_s: Math.round(count / (ms / 1000)), redis_bytes: Math.round((await this.redisBytes() - before) / count) };
   }
 }
 

@@ -34,7 +34,7 @@ function lines(title, rows, figures) {
   });
   return text(0, 12, title, 'font-weight="bold"')
     + `<line x1="${left}" y1="${bottom}" x2="${right}" y2="${bottom}" stroke="#333333"/>`
-    + rows.map((row) => text(x(row.phones), bottom + 14, `${short(row.phones)} phones`, 'font-size="10"')).join("")
+    + rows.map((row) => text(x(row.phones), bottom + 14, short(row.phones), 'font-size="10"')).join("")
     + drawn.join("");
 }
 
@@ -50,8 +50,8 @@ export function plot(report) {
   if (report.logins_most) panels.push(bars("Logins a second, 64 outstanding", medians(report.logins_most, (r) => r.per_s.median)));
   if (report.cut) panels.push(bars("Links cut: seconds until 99 % are back", medians(report.cut, (c) => c.back99_s.median)));
   if (report.growth?.length) {
-    panels.push(lines("Login while phones grow, us", report.growth, { p50: (g) => g.random.p50_us, p99: (g) => g.random.p99_us, CPU: (g) => g.most.cpu_us + g.most.redis_cpu_us }));
-    panels.push(lines("Memory while phones grow, bytes each", report.growth, { broker: (g) => g.user_bytes / g.phones, Redis: (g) => g.redis_bytes / g.phones }));
+    panels.push(lines("Login by number of phones, us", report.growth, { p50: (g) => g.random.p50_us, p99: (g) => g.random.p99_us, CPU: (g) => g.most.cpu_us + g.most.redis_cpu_us }));
+    panels.push(lines("Memory by number of phones, MiB", report.growth, { broker: (g) => g.user_bytes / 2 ** 20, Redis: (g) => g.redis_bytes / 2 ** 20 }));
   }
   const height = Math.ceil(panels.length / COLUMNS) * (HEIGHT + GAP) + GAP + 20;
   const placed = panels.map((panel, i) => `<g transform="translate(${GAP + (i % COLUMNS) * (WIDTH + GAP)} ${GAP + 20 + Math.floor(i / COLUMNS) * (HEIGHT + GAP)})">${panel}</g>`);

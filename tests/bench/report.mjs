@@ -40,13 +40,14 @@ function storms(report) {
 }
 
 function growths({ growth, growth_cut: cut, growth_killed: killed, sizes }) {
-  let text = rows(["phones", "user bytes each", "Redis bytes each", "answered", "p50 us", "p99 us", "logins/s", "CPU us/login", "Redis' CPU us/login"], growth.map((g) => [
-    g.phones, number(g.user_bytes / g.phones), number(g.redis_bytes / g.phones), `${g.random.approved} of ${g.random.asked}`, number(g.random.p50_us), number(g.random.p99_us), number(g.most.per_s),
-    number(g.most.cpu_us), number(g.most.redis_cpu_us),
+  const slope = (g, before) => (before ? (g.user_bytes - before.user_bytes) / (g.phones - before.phones) : null);
+  let text = rows(["phones", "user bytes each", "of one more", "Redis MiB", "answered", "p50 us", "p99 us", "logins/s", "CPU us/login", "Redis' CPU us/login"], growth.map((g, i) => [
+    g.phones, number(g.user_bytes / g.phones), number(slope(g, growth[i - 1])), number(g.redis_bytes / 2 ** 20), `${g.random.approved} of ${g.random.asked}`, number(g.random.p50_us), number(g.random.p99_us),
+    number(g.most.per_s), number(g.most.cpu_us), number(g.most.redis_cpu_us),
   ]));
   if (cut) text += `\n\nlinks cut: 99 % back after ${number(cut.back99_s)} s, all after ${number(cut.all_s)} s; asked meanwhile ${cut.logins.asked}, approved ${cut.logins.approved}, failed ${cut.logins.failed} ${cut.logins.last_failure}`;
   if (killed) text += `\nbroker killed -9: 99 % back after ${number(killed.back99_s)} s, all after ${number(killed.all_s)} s`;
-  return section("Growth", `${sizes.workers} workers; total memory by the number of phones; 1,000 phones picked at random asked at 200/s, each signature verified; then 64 outstanding`, text);
+  return section("Growth", `${sizes.workers} workers; all of the largest fleet are enrolled in Redis throughout; 1,000 phones picked at random asked at 200/s, each signature verified; then 64 outstanding`, text);
 }
 
 /** The report, or as much of it as is there. */
@@ -55,7 +56,7 @@ export function table(report) {
   let text = `nanopush ${report.commit}, ${report.date}\n${machine.cpu}, ${machine.cores} cores, ${machine.memory_gib} GiB, Linux ${machine.kernel}\n`;
   text += `${Object.entries(report.versions).map(([name, version]) => `${name} ${version}`).join("; ")}\n`;
   text += "Load, servers and Redis share the cores: compare within this report only.\n";
-  if (report.enrolment) text += `Enrolled through the API: ${report.enrolment.per_s} phones a second.\n`;
+  if (report.enrolment) text += `Enrolled through the API: ${report.enrolment.per_s} phones a second, ${number(report.enrolment.redis_bytes)} bytes of Redis each.\n`;
   if (report.connect) text += connects(report);
   if (report.memory) text += memories(report);
   if (report.random) text += `\nAfter idling ${report.random.approved} of ${report.random.asked} phones picked at random answered, ${report.random.verified} signatures verified.\n`;

@@ -47,10 +47,12 @@ export class Swarm {
     return done;
   }
 
+  /** Throws when it did not end in order, or a sanitizer spoke. */
   async stop() {
     this.waiting = undefined;
     if (this.child.exitCode === null) this.child.stdin.end();
-    return this.exited;
+    const status = await this.exited;
+    if (status !== 0) throw new Error(`swarm ${this.args.join(" ")} ended with ${status}`);
   }
 }
 

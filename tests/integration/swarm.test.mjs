@@ -26,9 +26,14 @@ before(async () => {
   assert.deepEqual({ done, failed, why }, { done: COUNT, failed: 0, why: "" });
   phones = new Phones({ protocol: "nanopush", address: device, ...fleet, processes: 2 });
   portals = new Portals({ protocol: "nanopush", address: portal, atOnce: 8, ...fleet });
-  broker.onStop(() => Promise.all([phones.stop(), portals.stop()]));
 });
-after(() => broker.stop());
+after(async () => {
+  try {
+    await Promise.all([phones?.stop(), portals?.stop()]);
+  } finally {
+    await broker.stop();
+  }
+});
 
 async function allAnswer() {
   await within(5000, "the portals are connected", portals.open());
