@@ -395,7 +395,8 @@ static void silent_redis_fails_calls_in_time(void **state)
     TURN_UNTIL(ended() == 40);
     assert_in_range(calls.last_mono_ms - start_mono_ms, SHORT_MS - 1, SHORT_MS + SLACK_MS);
     assert_true(calls.timed_out > 0); /* they were sent: what they did is not known */
-    assert_int_equal(calls.timed_out + calls.unavailable, 40); /* the later ones wait to be sent again by then */
+    assert_int_equal(calls.timed_out + calls.unavailable,
+                     40); /* the later ones wait to be sent again by then */
     TURN_UNTIL(!store_up(a.store));
     start_mono_ms = clock_mono_ms();
     send_calls(&a, person.tag, 40); /* and again, whether or not it has connected meanwhile */
