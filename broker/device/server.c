@@ -46,9 +46,9 @@ size_t device_server_connections(const struct device_server *server)
     return server->session_count;
 }
 
-void device_server_accept(struct device_server *server, int fd)
+void device_server_accept(struct device_server *server, int fd, const struct address *peer)
 {
-    if (!session_new(server, fd) && server->on_closed)
+    if (!session_new(server, fd, peer) && server->on_closed)
         server->on_closed(server->arg);
 }
 
@@ -246,6 +246,7 @@ void device_server_free(struct device_server *server)
     timer_cancel(&server->sweep);
     slab_done(&server->session_slab);
     slab_done(&server->account_slab);
+    address_counts_done(&server->unauthenticated);
     free(server->sessions);
     free(server->free_places);
     SSL_CTX_free(server->tls);

@@ -11,6 +11,7 @@
 
 #include "crypto/digest.h"
 #include "domain/domain.h"
+#include "net/address.h"
 
 struct device_server;
 
@@ -18,6 +19,7 @@ struct device_options {
     unsigned heartbeat_ms;      /* each phone gets its own, up to jitter_percent shorter */
     unsigned jitter_percent;    /* 0 to 50 */
     unsigned connection_life_s; /* a phone is asked to connect anew after three quarters of it to all of it */
+    unsigned unauthenticated_max; /* connections of one address before Hello; 0: no limit */
     unsigned hello_timeout_ms, handshake_timeout_ms;
     uint8_t trust_anchor[SHA256_BYTES]; /* SHA-256 of the issuing CA's SPKI: what phones pin */
 };
@@ -35,8 +37,11 @@ struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
 /** There must be no session left. NULL is allowed. */
 void device_server_free(struct device_server *server);
 
-/** Serve the accepted connection @p fd, which is taken over. */
-void device_server_accept(struct device_server *server, int fd);
+/**
+ * Serve the accepted connection @p fd, which is taken over; or close it, where its address has too many already that have
+ * not said Hello.
+ */
+void device_server_accept(struct device_server *server, int fd, const struct address *peer);
 
 /** A frame for a device that hangs here, if it still hangs on @p connection. For struct router_sinks. */
 void device_server_deliver(struct device_server *server, enum hint_kind kind, const char *device_id,

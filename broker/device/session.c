@@ -22,6 +22,16 @@ static const char *const state_names[] = {
     [SESSION_CLOSING] = "closing",
 };
 
+static void end_greeting(struct session *session)
+{
+    if (!session->greeting)
+        return;
+    timer_cancel(&session->greeting->deadline);
+    address_counts_give(&session->server->unauthenticated, &session->greeting->from);
+    free(session->greeting);
+    session->greeting = NULL;
+}
+
 void session_set_state(struct session *session, enum session_state state)
 {
     static const bool legal[4][4] = {
@@ -39,11 +49,8 @@ void session_set_state(struct session *session, enum session_state state)
     LOG(DEBUG, DEVICE, "session-state", "conn=%llu from=%s to=%s", (unsigned long long)session->connection,
         state_names[session->state], state_names[state]);
     session->state = (uint8_t)state;
-    if (state == SESSION_ATTACHED) {
-        timer_cancel(session->greeting);
-        free(session->greeting);
-        session->greeting = NULL;
-    }
+    if (state == SESSION_ATTACHED)
+        end_greeting(session);
 }
 
 /* ---- out ---- */
@@ -52,7 +59,7 @@ void session_close(struct session *session, enum close_reason reason)
 {
     session_set_state(session, SESSION_CLOSING);
     if (session->greeting)
-        timer_cancel(session->greeting);
+        timer_cancel(&session->greeting->deadline);
     stream_close(session->stream, reason);
 }
 
@@ -164,7 +171,7 @@ void session_end_without_account(struct session *session)
 void session_extend_greeting(struct session *session, unsigned ms)
 {
     if (session->state == SESSION_GREETING)
-        timer_start(session->greeting, ms);
+        timer_start(&session->greeting->deadline, ms);
 }
 
 /* ---- in ---- */
@@ -300,15 +307,13 @@ static void on_open(struct stream *stream, void *arg)
         session_close(session, CLOSE_INTERNAL);
         return;
     }
-    timer_start(session->greeting, session->server->options.hello_timeout_ms);
+    timer_start(&session->greeting->deadline, session->server->options.hello_timeout_ms);
 }
 
 static void release(struct session *session)
 {
     struct device_server *server = session->server;
-    if (session->greeting)
-        timer_cancel(session->greeting);
-    free(session->greeting);
+    end_greeting(session);
     device_server_leave(server, session);
     slab_put(session);
 }
@@ -359,19 +364,42 @@ static void spread(struct session *session)
         session->heard_ds + life_ds - (uint32_t)((uint64_t)life_ds / LIFE_SPREAD * random[1] / UINT16_MAX);
 }
 
-struct session *session_new(struct device_server *server, int fd)
+static struct greeting *greeting_new(struct session *session, const struct address_key *from)
 {
+    struct greeting *greeting = mem_new(sizeof *greeting);
+    timer_init(&greeting->deadline, session->server->domain->loop, on_greeting_over, session);
+    greeting->from = *from;
+    return greeting;
+}
+
+/* @return NULL where there is no room for it. */
+static struct session *enter(struct device_server *server, const struct address_key *from)
+{
+    if (!address_counts_take(&server->unauthenticated, from, server->options.unauthenticated_max)) {
+        METRIC_ADD(REFUSED_DEVICE, 1);
+        return NULL;
+    }
     struct session *session = slab_take(&server->session_slab);
     if (!session || !device_server_enter(server, session)) {
-        close(fd);
+        address_counts_give(&server->unauthenticated, from);
         slab_put(session);
+        return NULL;
+    }
+    return session;
+}
+
+struct session *session_new(struct device_server *server, int fd, const struct address *peer)
+{
+    const struct address_key from = address_key_of(peer);
+    struct session *session = enter(server, &from);
+    if (!session) {
+        close(fd);
         return NULL;
     }
     session->server = server;
     session->heard_ds = device_server_now(server);
     spread(session);
-    session->greeting = mem_new(sizeof *session->greeting);
-    timer_init(session->greeting, server->domain->loop, on_greeting_over, session);
+    session->greeting = greeting_new(session, &from);
     session->stream = stream_new(server->domain->loop, fd, server->tls, STREAM_SERVER, &server->limits,
                                  &stream_handlers, session);
     if (!session->stream) {

@@ -25,6 +25,7 @@
 #include "domain/device.h"
 #include "domain/enrolment.h"
 #include "nanopush/v1/device.pb-c.h"
+#include "net/address_count.h"
 #include "net/stream.h"
 
 #define ACCOUNTS_MAX   16 /* of one connection */
@@ -42,6 +43,7 @@ struct device_server {
     struct stream_limits limits;
     void (*on_closed)(void *arg);
     void *arg;
+    struct address_counts unauthenticated;
     struct slab session_slab, account_slab;
     struct session **sessions; /* by place; NULL where free */
     uint16_t *free_places;     /* the first free_count of them are */
@@ -59,17 +61,23 @@ struct device_server {
 
 enum session_state { SESSION_HANDSHAKE, SESSION_GREETING, SESSION_ATTACHED, SESSION_CLOSING };
 
+/** What a connection needs until it has said who it is. */
+struct greeting {
+    struct timer deadline; /* of GREETING */
+    struct address_key from;
+};
+
 struct session {
     struct device_server *server;
     struct stream *stream;
     uint64_t connection; /* for presence and logs; unique in this process's life */
     struct account *accounts;
     struct operation *operations;
-    struct timer *greeting; /* the deadline of GREETING; freed once attached */
-    uint32_t heard_ds;      /* see device_server_now() */
-    uint32_t end_ds;        /* then it is asked to come back anew */
-    uint16_t heartbeat_s;   /* what Welcome says */
-    uint8_t state;          /* enum session_state */
+    struct greeting *greeting; /* NULL once attached */
+    uint32_t heard_ds;         /* see device_server_now() */
+    uint32_t end_ds;           /* then it is asked to come back anew */
+    uint16_t heartbeat_s;      /* what Welcome says */
+    uint8_t state;             /* enum session_state */
     uint8_t strikes;
     uint8_t account_count;
     bool resumed; /* by a ticket: no certificate was shown on this connection, so nobody enrols on it */
@@ -121,8 +129,8 @@ struct operation {
     char device_id[ID_SIZE];
 };
 
-/** @return NULL when memory is out or the server is full; @p fd is closed then. */
-struct session *session_new(struct device_server *server, int fd);
+/** @return NULL when memory is out, or the server or the share of @p peer full; @p fd is closed then. */
+struct session *session_new(struct device_server *server, int fd, const struct address *peer);
 
 /** Move to @p state, and log it. */
 void session_set_state(struct session *session, enum session_state state);

@@ -107,8 +107,7 @@ static void on_portal_changed(const char *id, const struct portal *now, void *ar
 static void on_device(int fd, const struct address *peer, void *arg)
 {
     struct worker *worker = arg;
-    (void)peer;
-    device_server_accept(worker->devices, fd);
+    device_server_accept(worker->devices, fd, peer);
 }
 
 static void on_portal(int fd, const struct address *peer, void *arg)
@@ -231,6 +230,7 @@ static enum err start(struct worker *worker)
         .heartbeat_ms = (unsigned)config->heartbeat_s * 1000,
         .jitter_percent = (unsigned)config->heartbeat_jitter,
         .connection_life_s = (unsigned)config->connection_life_s,
+        .unauthenticated_max = (unsigned)config->unauthenticated_max,
         .hello_timeout_ms = (unsigned)config->hello_timeout_ms,
         .handshake_timeout_ms = (unsigned)config->handshake_timeout_ms,
     };

@@ -392,7 +392,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
     server = device_server_new(&domain, tls, &options, NULL, NULL);
     SSL_CTX_free(tls);
-    device_server_accept(server, -1);
+    device_server_accept(server, -1, &(struct address){0});
     stream->handlers->on_open(stream, stream->arg);
     for (int steps = 0; at < end && stream && steps < STEPS_MAX; steps++) {
         switch (next_byte() % 16) {
