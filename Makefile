@@ -44,7 +44,7 @@ BENCH       := $(BUILD)/swarm $(BUILD)/floor $(BUILD)/record_bench
 FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
 
-.PHONY: all help deps test-deps demo test asan fuzz bench bench-short quick check lint includes format clean
+.PHONY: reference reference-check all help deps test-deps demo test asan fuzz bench bench-short quick check lint includes format clean
 all: $(BUILD)/nanopushd $(BUILD)/nanopush $(BUILD)/device-example
 
 help:
@@ -55,6 +55,7 @@ help:
 	@echo 'make bench   nanopush beside mosquitto, nchan and a bare TLS server; bench-short: in two minutes'
 	@echo 'make check   format, warnings, include directions and unit tests: before each commit'
 	@echo 'make format  lay out the C files'
+	@echo 'make reference  write broker/METRICS.md anew'
 	@echo 'make all     build/nanopushd and build/nanopush'
 
 deps:
@@ -89,8 +90,15 @@ check: lint
 	@$(MAKE) --no-print-directory -s all unit
 	@BUILD='$(BUILD)' tests/run.sh unit
 
-lint: includes
+lint: includes reference-check
 	@clang-format --dry-run --Werror $(C_FILES)
+
+# broker/METRICS.md is made from core/metric.def, and in the tree so that it can be read there.
+reference: all
+	@$(BUILD)/nanopushd --print-metrics > broker/METRICS.md
+reference-check: $(BUILD)/nanopushd
+	@$(BUILD)/nanopushd --print-metrics | cmp -s - broker/METRICS.md || \
+	  { echo 'broker/METRICS.md is not what core/metric.def says: run make reference' >&2; exit 1; }
 
 includes:
 	@tests/include_directions.sh

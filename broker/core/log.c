@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "core/log_limit.h"
+#include "core/recent.h"
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -137,6 +138,8 @@ void log_event(enum log_level level, enum log_area area, const char *event, cons
         va_start(args, pairs);
         count_line(put_event(level, area, event, pairs, args));
         va_end(args);
+        if (level <= LOG_LEVEL_WARN)
+            recent_add(level == LOG_LEVEL_ERROR ? RECENT_ERROR : RECENT_WARNING, event);
     }
     errno = errno_of_caller;
 }

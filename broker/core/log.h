@@ -11,7 +11,7 @@
  * second fence: a byte that is not printable ASCII leaves as '?', so no value ends a line early.
  *
  * The log holds nothing up: a line that standard error cannot take at once is dropped, and counted in the
- * next line that it takes. An event that repeats is limited (core/log_limit.h). One thread a process; errno
+ * next line that it takes. An event that repeats is limited (core/log_limit.h). Warnings and errors go to core/recent.h too. One thread a process; errno
  * is left as it was.
  */
 #ifndef NANOPUSH_CORE_LOG_H

@@ -1,57 +1,19 @@
 #include "core/metrics.h"
 
-#include <inttypes.h>
-#include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
-#ifndef NANOPUSH_VERSION
-#define NANOPUSH_VERSION "unversioned"
-#endif
-
-#define CACHE_LINE_BYTES 64
-
-/* Aligned, so that two processes never write one cache line. */
-struct slot {
-    _Alignas(CACHE_LINE_BYTES) _Atomic int64_t values[METRIC_COUNT];
-    _Atomic int64_t started_unix_ms, ready_changed_unix_ms;
-    _Atomic int pid;
-    _Atomic bool ready;
-};
-
-struct metrics_page {
-    unsigned slot_count;
-    struct slot slots[];
-};
-
-enum kind { COUNTER, GAUGE };
-
-/* A row of metric.def: the head of a family (name is set), or one of its series, or both at once. */
-struct row {
-    const char *name, *label, *help;
-    enum kind kind;
-    const char *value;
-    int metric; /* -1: head only */
-};
-
-#define METRIC(ident, kind, name, help) {name, NULL, help, kind, NULL, METRIC_##ident},
-#define FAMILY(kind, name, label, help) {name, label, help, kind, NULL, -1},
-#define SERIES(ident, value)            {NULL, NULL, NULL, COUNTER, value, METRIC_##ident},
-static const struct row rows[] = {
-#include "core/metric.def"
-};
-#undef METRIC
-#undef FAMILY
-#undef SERIES
-
-#define ROW_COUNT (sizeof rows / sizeof rows[0])
+#include "core/metrics_page.h"
 
 static struct slot nobodys_slot;
 static struct slot *own_slot = &nobodys_slot;
+static struct metrics_page *own_page; /* NULL: nobody's slot */
 
-static int64_t get(const _Atomic int64_t *value)
-{
-    return atomic_load_explicit(value, memory_order_relaxed);
-}
+/* From what one machine does to how long a person takes. */
+const int64_t histogram_bounds_us[HISTOGRAM_BOUNDS] = {
+    100,    250,    500,     1000,    2500,    5000,     10000,    25000,    50000,    100000,
+    250000, 500000, 1000000, 2500000, 5000000, 10000000, 20000000, 30000000, 60000000, 300000000,
+};
 
 static void set(_Atomic int64_t *value, int64_t to)
 {
@@ -66,6 +28,44 @@ void metrics_add(enum metric m, int64_t n)
 void metrics_set(enum metric m, int64_t value)
 {
     set(&own_slot->values[m], value);
+}
+
+void metrics_observe(enum histogram h, int64_t us)
+{
+    struct histogram_values *values = &own_slot->histograms[h];
+    size_t bucket = 0;
+    while (bucket < HISTOGRAM_BOUNDS && us > histogram_bounds_us[bucket])
+        bucket++;
+    atomic_fetch_add_explicit(&values->buckets[bucket], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&values->sum_us, us > 0 ? us : 0, memory_order_relaxed);
+}
+
+/* Its place, taken now if it is a new one. One that another process is just taking counts as "other" this once. */
+static size_t find_portal(struct metrics_page *page, const char *portal)
+{
+    if (strlen(portal) >= PORTAL_NAME_SIZE)
+        return PORTAL_OTHER;
+    for (size_t i = 0; i < METRICS_PORTALS_MAX; i++) {
+        struct portal_name *name = &page->portals[i];
+        int state = PORTAL_NAME_FREE;
+        if (atomic_compare_exchange_strong(&name->state, &state, PORTAL_NAME_TAKEN)) {
+            memcpy(name->text, portal, strlen(portal) + 1);
+            atomic_store(&name->state, PORTAL_NAME_SET);
+            return i;
+        }
+        if (state == PORTAL_NAME_TAKEN)
+            return PORTAL_OTHER;
+        if (strcmp(name->text, portal) == 0)
+            return i;
+    }
+    return PORTAL_OTHER;
+}
+
+void metrics_add_portal(enum portal_metric m, const char *portal)
+{
+    if (own_page)
+        atomic_fetch_add_explicit(&own_slot->portals[find_portal(own_page, portal)][m], 1,
+                                  memory_order_relaxed);
 }
 
 static size_t page_bytes(unsigned slot_count)
@@ -87,24 +87,25 @@ void metrics_page_free(struct metrics_page *page)
 {
     if (!page)
         return;
-    if (own_slot >= page->slots && own_slot < page->slots + page->slot_count)
-        own_slot = &nobodys_slot;
+    if (own_page == page)
+        metrics_use_slot(NULL, 0);
     munmap(page, page_bytes(page->slot_count));
 }
 
 void metrics_use_slot(struct metrics_page *page, unsigned slot)
 {
+    own_page = page;
     own_slot = page ? &page->slots[slot] : &nobodys_slot;
 }
 
 void metrics_reset_gauges(struct metrics_page *page, unsigned slot)
 {
-    enum kind kind = COUNTER;
-    for (size_t i = 0; i < ROW_COUNT; i++) {
-        if (rows[i].name)
-            kind = rows[i].kind;
-        if (kind == GAUGE && rows[i].metric >= 0)
-            set(&page->slots[slot].values[rows[i].metric], 0);
+    enum metric_kind kind = COUNTER;
+    for (const struct metric_row *r = metric_rows; r < metric_rows + metric_row_count; r++) {
+        if (r->name)
+            kind = r->kind;
+        if (kind == GAUGE && r->index >= 0)
+            set(&page->slots[slot].values[r->index], 0);
     }
 }
 
@@ -115,6 +116,13 @@ void metrics_slot_started(struct metrics_page *page, unsigned slot, int pid, int
     atomic_store_explicit(&s->pid, pid, memory_order_relaxed);
     set(&s->started_unix_ms, unix_ms);
     set(&s->ready_changed_unix_ms, unix_ms);
+    for (size_t step = 0; step < PROBE_STEP_COUNT; step++)
+        set(&s->probe_mono_ms[step], 0);
+}
+
+void metrics_slot_probe(struct metrics_page *page, unsigned slot, enum probe_step step, int64_t mono_ms)
+{
+    set(&page->slots[slot].probe_mono_ms[step], mono_ms);
 }
 
 void metrics_slot_set_ready(struct metrics_page *page, unsigned slot, bool ready, int64_t unix_ms)
@@ -127,49 +135,26 @@ void metrics_slot_set_ready(struct metrics_page *page, unsigned slot, bool ready
 struct metrics_health metrics_slot_health(const struct metrics_page *page, unsigned slot)
 {
     const struct slot *s = &page->slots[slot];
-    return (struct metrics_health){
+    struct metrics_health health = {
         .pid = atomic_load_explicit(&s->pid, memory_order_relaxed),
         .ready = atomic_load_explicit(&s->ready, memory_order_relaxed),
-        .started_unix_ms = get(&s->started_unix_ms),
-        .ready_changed_unix_ms = get(&s->ready_changed_unix_ms),
+        .started_unix_ms = atomic_get(&s->started_unix_ms),
+        .ready_changed_unix_ms = atomic_get(&s->ready_changed_unix_ms),
     };
+    for (size_t step = 0; step < PROBE_STEP_COUNT; step++)
+        health.probe_mono_ms[step] = atomic_get(&s->probe_mono_ms[step]);
+    return health;
+}
+
+int64_t metrics_value(const struct metrics_page *page, unsigned slot, enum metric m)
+{
+    return atomic_get(&page->slots[slot].values[m]);
 }
 
 int64_t metrics_sum(const struct metrics_page *page, enum metric m)
 {
     int64_t sum = 0;
     for (unsigned i = 0; i < page->slot_count; i++)
-        sum += get(&page->slots[i].values[m]);
+        sum += metrics_value(page, i, m);
     return sum;
-}
-
-static enum err render_head(struct buf *out, const char *name, enum kind kind, const char *help)
-{
-    return buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
-                      kind == GAUGE ? "gauge" : "counter");
-}
-
-static enum err render_sample(struct buf *out, const struct row *family, const char *value, int64_t sum)
-{
-    if (!value)
-        return buf_printf(out, "%s %" PRId64 "\n", family->name, sum);
-    return buf_printf(out, "%s{%s=\"%s\"} %" PRId64 "\n", family->name, family->label, value, sum);
-}
-
-enum err metrics_render(const struct metrics_page *page, struct buf *out)
-{
-    static const struct row build = {
-        "nanopush_build_info", "version", "Always 1; the label says what runs.", GAUGE, NULL, -1};
-    TRY(render_head(out, build.name, build.kind, build.help));
-    TRY(render_sample(out, &build, NANOPUSH_VERSION, 1));
-    const struct row *family = NULL;
-    for (const struct row *r = rows; r < rows + ROW_COUNT; r++) {
-        if (r->name) {
-            family = r;
-            TRY(render_head(out, r->name, r->kind, r->help));
-        }
-        if (r->metric >= 0)
-            TRY(render_sample(out, family, r->value, metrics_sum(page, (enum metric)r->metric)));
-    }
-    return ERR_OK;
 }

@@ -49,8 +49,10 @@ void session_set_state(struct session *session, enum session_state state)
     LOG(DEBUG, DEVICE, "session-state", "conn=%llu from=%s to=%s", (unsigned long long)session->connection,
         state_names[session->state], state_names[state]);
     session->state = (uint8_t)state;
-    if (state == SESSION_ATTACHED)
+    if (state == SESSION_ATTACHED) {
+        HISTOGRAM_ADD(CONNECT_HELLO, clock_mono_us() - session->greeting->accept_mono_us);
         end_greeting(session);
+    }
 }
 
 /* ---- out ---- */
@@ -302,6 +304,7 @@ static void on_open(struct stream *stream, void *arg)
     METRIC_ADD(TLS_HANDSHAKES_DONE, 1);
     session->resumed = stream_resumed(stream);
     METRIC_ADD(TLS_RESUMED, session->resumed);
+    HISTOGRAM_ADD(CONNECT_HANDSHAKE, clock_mono_us() - session->greeting->accept_mono_us);
     session_set_state(session, SESSION_GREETING);
     if (stream_export(stream, CHANNEL_BINDING_LABEL, session->channel_binding) != ERR_OK) {
         session_close(session, CLOSE_INTERNAL);
@@ -368,6 +371,7 @@ static struct greeting *greeting_new(struct session *session, const struct addre
 {
     struct greeting *greeting = mem_new(sizeof *greeting);
     timer_init(&greeting->deadline, session->server->domain->loop, on_greeting_over, session);
+    greeting->accept_mono_us = clock_mono_us();
     greeting->from = *from;
     return greeting;
 }

@@ -64,6 +64,7 @@ enum session_state { SESSION_HANDSHAKE, SESSION_GREETING, SESSION_ATTACHED, SESS
 /** What a connection needs until it has said who it is. */
 struct greeting {
     struct timer deadline; /* of GREETING */
+    int64_t accept_mono_us;
     struct address_key from;
 };
 

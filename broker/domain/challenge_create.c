@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -118,6 +119,7 @@ static void refuse(struct challenge_op *op, const struct challenge_created *crea
     const struct challenge_accepted refused = {.locked = created->locked,
                                                .until_unix_ms = created->until_unix_ms};
     METRIC_ADD(PUSHES_REFUSED, 1);
+    PORTAL_METRIC_ADD(REFUSED, op->record->portal);
     LOG(INFO, DOMAIN, "push-refused", "portal=%s why=%s", op->record->portal,
         created->locked ? "locked" : "backoff");
     emit(op, EVENT_PUSH_REFUSED, created->locked ? "locked" : "delayed");
@@ -151,6 +153,8 @@ static void on_created(enum err e, const struct challenge_created *created, void
         return;
     }
     METRIC_ADD(CHALLENGES_CREATED, 1);
+    PORTAL_METRIC_ADD(ASKED, op->record->portal);
+    HISTOGRAM_ADD(LOGIN_ASK, clock_mono_us() - op->begin_mono_us);
     LOG(INFO, DOMAIN, "challenge-created", "challenge=%s portal=%s devices=%zu", op->id, op->record->portal,
         created->routes.device_count);
     emit(op, EVENT_CHALLENGE_ASKED, NULL);

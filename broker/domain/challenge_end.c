@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "core/log.h"
 #include "core/metrics.h"
 #include "domain/challenge_op.h"
@@ -53,6 +54,8 @@ static void answer_finish(struct challenge_op *op, enum err e)
         METRIC_ADD(ANSWERS_REFUSED_SIGNATURE, 1);
     else if (e == ERR_DENIED)
         METRIC_ADD(ANSWERS_REFUSED_DEVICE, 1);
+    else if (e == ERR_OK)
+        HISTOGRAM_ADD(LOGIN_ANSWER, clock_mono_us() - op->begin_mono_us);
     if (e != ERR_OK)
         LOG(INFO, DOMAIN, "answer-refused", "challenge=%s device=%s error=%s", op->id, op->device->id,
             err_name(e));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
@@ -34,6 +35,7 @@ struct challenge_op *op_new(struct domain *domain, const char *id, void *arg)
 {
     struct challenge_op *op = mem_new(sizeof *op);
     op->domain = domain;
+    op->begin_mono_us = clock_mono_us();
     memcpy(op->id, id, ID_SIZE);
     op->arg = arg;
     deferral_init(&op->failed, NULL, NULL);
@@ -109,16 +111,17 @@ static void emit_settled(struct domain *domain, const char *id, const Record__Ch
 static void count_settled(struct domain *domain, const char *id, const Record__Challenge *record,
                           enum challenge_state state, const char *by, const char *ended_by)
 {
-    static const enum metric metrics[CHALLENGE_STATE_COUNT] = {
-        [CHALLENGE_APPROVED] = METRIC_CHALLENGES_APPROVED,
-        [CHALLENGE_DENIED] = METRIC_CHALLENGES_DENIED,
-        [CHALLENGE_REPORTED] = METRIC_CHALLENGES_REPORTED,
-        [CHALLENGE_FAILED] = METRIC_CHALLENGES_FAILED,
-        [CHALLENGE_EXPIRED] = METRIC_CHALLENGES_EXPIRED,
-        [CHALLENGE_CANCELLED] = METRIC_CHALLENGES_CANCELLED,
-        [CHALLENGE_SUPERSEDED] = METRIC_CHALLENGES_SUPERSEDED,
+    static const struct {
+        enum metric all;
+        enum portal_metric portals;
+    } metrics[CHALLENGE_STATE_COUNT] = {
+#define COUNTED_AS(state) [CHALLENGE_##state] = {METRIC_CHALLENGES_##state, PORTAL_METRIC_##state}
+        COUNTED_AS(APPROVED), COUNTED_AS(DENIED),    COUNTED_AS(REPORTED),   COUNTED_AS(FAILED),
+        COUNTED_AS(EXPIRED),  COUNTED_AS(CANCELLED), COUNTED_AS(SUPERSEDED),
+#undef COUNTED_AS
     };
-    metrics_add(metrics[state], 1);
+    metrics_add(metrics[state].all, 1);
+    metrics_add_portal(metrics[state].portals, record->portal);
     LOG(INFO, DOMAIN, "challenge-settled", "challenge=%s state=%s device=%s", id, challenge_state_name(state),
         by[0] ? by : "none");
     emit_settled(domain, id, record, state, by, ended_by);

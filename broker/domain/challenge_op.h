@@ -17,6 +17,7 @@ struct challenge_op {
         challenge_answer_fn answer;
         challenge_resend_fn resend;
     } fn;
+    int64_t begin_mono_us;
     bool silent; /* cancelled: nobody to call */
     void *arg;
     struct deferral failed; /* an error found at once */

@@ -17,6 +17,7 @@
 struct audit;
 struct event_watches;
 struct permits;
+struct probe;
 struct registry;
 struct router;
 struct watches;
@@ -31,6 +32,7 @@ struct domain {
     struct permits *permits; /* NULL where no portal calls */
     struct audit *audit;     /* NULL: none is kept */
     struct event_watches *event_watches;
+    struct probe *probe;  /* NULL where nothing is delivered */
     unsigned devices_max; /* phones of one user */
     size_t watches_max;   /* that this process holds at a time */
 };

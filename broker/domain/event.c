@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "core/recent.h"
 #include "crypto/digest.h"
 #include "domain/router.h"
 #include "nanopush/v1/event.pb-c.h"
@@ -138,6 +139,10 @@ void event_emit(struct domain *domain, const struct event *event)
     message.detail = or_empty(event->detail);
     message.uid = uid;
     metrics_add((enum metric)(METRIC_EVENT_CHALLENGE_ASKED + (int)event->kind), 1);
+    if (kinds[event->kind].severity != NANOPUSH__V1__SEVERITY__SEVERITY_INFO)
+        recent_add(kinds[event->kind].severity == NANOPUSH__V1__SEVERITY__SEVERITY_WARNING ? RECENT_WARNING
+                                                                                           : RECENT_NOTICE,
+                   kinds[event->kind].name);
     if (kinds[event->kind].sinks & SINKS_AUDIT)
         to_audit(domain, &message);
     if (kinds[event->kind].sinks & SINKS_STREAM)

@@ -187,6 +187,8 @@ void router_events(struct router *router, const struct routes *routes, const cha
 /* Hints are not sealed: whoever writes to Redis can put one there. */
 static bool is_sound(const Record__Hint *hint)
 {
+    if (hint->kind == HINT_PROBE)
+        return true;
     if (hint->kind == HINT_EVENTS)
         return text_is_name(bytes_of(hint->id));
     bool challenge = hint->kind == HINT_PUSH || hint->kind == HINT_RESOLVED || hint->kind == HINT_CHANGED;
@@ -217,6 +219,10 @@ void router_on_hint(struct router *router, const Record__Hint *hint)
         break;
     case HINT_TAKEN:
         router->sinks->taken(hint->device_id, hint->connection, hint->removed, router->arg);
+        break;
+    case HINT_PROBE:
+        if (router->sinks->probed)
+            router->sinks->probed(hint->connection, router->arg);
         break;
     default: /* of a later version */
         break;

@@ -22,6 +22,8 @@ struct router_sinks {
     void (*changed)(const char *id, void *arg);
     /** An organisation has new events. NULL where nobody watches any. */
     void (*events)(const char *organisation, void *arg);
+    /** The worker's own probe came back (domain/probe.h). NULL where none is sent. */
+    void (*probed)(uint64_t number, void *arg);
 };
 
 /** @p loop, @p store and @p sinks are kept. */

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "net/http.h"
 #include "net/listener.h"
+#include "ops/stats_json.h"
 
 #define CONNECTIONS_MAX        64
 #define REQUEST_LINE_MAX_BYTES 1024
@@ -18,8 +19,9 @@
 struct stats_port {
     struct listener *listener; /* NULL once stopped */
     struct http_server *server;
-    const struct metrics_page *page;
-    unsigned worker_count;
+    struct stats_sources sources; /* but for redis_up, which is asked for each time */
+    struct history *history;
+    struct timer sample;
     stats_redis_up_fn redis_up;
     void *redis_up_arg;
 };
@@ -73,35 +75,44 @@ static void answer_built(struct http_exchange *ex, unsigned status, const char *
     buf_done(body);
 }
 
-static enum err add_worker_reason(struct buf *reasons, unsigned worker, const struct metrics_health *health)
+static struct stats_sources sources_of(const struct stats_port *port)
 {
-    char since[LOG_TIME_SIZE];
-    if (health->pid == 0)
-        return buf_printf(reasons, "worker %u never started\n", worker);
-    return buf_printf(reasons, "worker %u not ready since %s\n", worker,
-                      log_time(health->ready_changed_unix_ms, since));
+    struct stats_sources sources = port->sources;
+    sources.redis_up = port->redis_up(&sources.redis_since_unix_ms, port->redis_up_arg);
+    return sources;
 }
 
 /* One line for each thing that is not as it should be; none if all is. */
 static enum err find_reasons(const struct stats_port *port, struct buf *reasons)
 {
+    const struct stats_sources sources = sources_of(port);
+    struct fault faults[WORKERS_MAX + 1];
     char since[LOG_TIME_SIZE];
-    int64_t since_unix_ms;
-    for (unsigned slot = 0; slot < port->worker_count; slot++) {
-        struct metrics_health health = metrics_slot_health(port->page, slot);
-        if (!health.ready)
-            TRY(add_worker_reason(reasons, slot + 1, &health));
+    size_t count = stats_faults(&sources, faults);
+    for (size_t i = 0; i < count; i++) {
+        if (faults[i].worker)
+            TRY(buf_printf(reasons, "worker %u ", faults[i].worker));
+        TRY(buf_printf(reasons, "%s", fault_text(faults[i].kind)));
+        if (faults[i].since_unix_ms)
+            TRY(buf_printf(reasons, " since %s", log_time(faults[i].since_unix_ms, since)));
+        TRY(buf_append_byte(reasons, '\n'));
     }
-    if (!port->redis_up(&since_unix_ms, port->redis_up_arg))
-        TRY(buf_printf(reasons, "redis unavailable since %s\n", log_time(since_unix_ms, since)));
     return ERR_OK;
 }
 
 static void get_metrics(struct http_exchange *ex, const struct stats_port *port)
 {
     struct buf body = {0};
-    enum err e = metrics_render(port->page, &body);
+    enum err e = metrics_render(port->sources.page, &body);
     answer_built(ex, 200, METRICS_CONTENT_TYPE, e, &body);
+}
+
+static void get_json(struct http_exchange *ex, const struct stats_port *port)
+{
+    const struct stats_sources sources = sources_of(port);
+    struct buf body = {0};
+    enum err e = stats_json(&sources, &body);
+    answer_built(ex, 200, "application/json", e, &body);
 }
 
 static void get_health(struct http_exchange *ex, const struct stats_port *port)
@@ -125,6 +136,7 @@ static const struct {
     void (*get)(struct http_exchange *ex, const struct stats_port *port);
 } pages[] = {
     {"/metrics", get_metrics},
+    {"/stats.json", get_json},
     {"/healthz", get_health},
     {"/readyz", get_readiness},
 };
@@ -165,7 +177,7 @@ static void on_request(struct http_exchange *ex, void *arg)
             return;
         }
     }
-    answer_text(ex, 404, "there are /metrics, /healthz and /readyz\n");
+    answer_text(ex, 404, "there are /metrics, /stats.json, /healthz and /readyz\n");
 }
 
 static void on_bad_request(struct http_exchange *ex, enum bad_request why, void *arg)
@@ -198,14 +210,25 @@ static void on_accept(int fd, const struct address *peer, void *arg)
 
 static const struct listener_handlers listener_handlers = {.on_accept = on_accept};
 
+static void on_sample_due(void *arg)
+{
+    struct stats_port *port = arg;
+    history_take(port->history, port->sources.page);
+    timer_start(&port->sample, HISTORY_STEP_MS);
+}
+
 struct stats_port *stats_port_new(struct loop *loop, int fd, const struct metrics_page *page,
-                                  unsigned worker_count, stats_redis_up_fn redis_up, void *arg)
+                                  const struct recent *recent, unsigned worker_count,
+                                  stats_redis_up_fn redis_up, void *arg)
 {
     struct stats_port *port = calloc(1, sizeof *port);
     if (!port)
         return NULL;
-    port->page = page;
-    port->worker_count = worker_count;
+    port->history = history_new();
+    port->sources = (struct stats_sources){
+        .page = page, .recent = recent, .history = port->history, .worker_count = worker_count};
+    timer_init(&port->sample, loop, on_sample_due, port);
+    on_sample_due(port);
     port->redis_up = redis_up;
     port->redis_up_arg = arg;
     struct http_server_options options = {
@@ -230,6 +253,7 @@ struct stats_port *stats_port_new(struct loop *loop, int fd, const struct metric
 
 void stats_port_stop(struct stats_port *port)
 {
+    timer_cancel(&port->sample);
     listener_free(port->listener);
     port->listener = NULL;
     http_server_abort(port->server, CLOSE_DRAINED);
@@ -239,6 +263,8 @@ void stats_port_free(struct stats_port *port)
 {
     if (!port)
         return;
+    timer_cancel(&port->sample);
     http_server_free(port->server);
+    free(port->history);
     free(port);
 }

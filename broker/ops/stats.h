@@ -3,8 +3,9 @@
  * answers while the workers are saturated, and it names no user.
  *
  *     GET /metrics   all metrics, Prometheus' text format
+ *     GET /stats.json  the same and more, for programs (ops/stats_json.h)
  *     GET /healthz   200 "ok": this process answers
- *     GET /readyz    200 "ready", or 503 with a line for each reason, "worker 2 not ready since ..."
+ *     GET /readyz    200 "ready", or 503 with a line for each fault, "worker 2 gets no hints since ..." (ops/fault.def)
  *
  * HEAD works as GET does; another path is 404, another method 405. A Host that is neither an IP address nor
  * localhost gets 403: a web page whose own name was made to point here (DNS rebinding) reads nothing.
@@ -14,6 +15,7 @@
 
 #include "core/loop.h"
 #include "core/metrics.h"
+#include "core/recent.h"
 
 struct stats_port;
 
@@ -24,13 +26,14 @@ typedef bool (*stats_redis_up_fn)(int64_t *since_unix_ms, void *arg);
  * Serve on @p fd from the next turn of the loop on.
  *
  * @param fd            listening and non-blocking; stays the caller's, open until after stats_port_stop().
- * @param page          read, not kept alive.
+ * @param page, recent  read, not kept alive; recent may be NULL.
  * @param worker_count  workers that must be ready; worker i, from 1 on, is slot i - 1.
  * @param redis_up      asked for each /readyz; must not block.
  * @return freed with stats_port_free(); NULL when memory is out.
  */
 struct stats_port *stats_port_new(struct loop *loop, int fd, const struct metrics_page *page,
-                                  unsigned worker_count, stats_redis_up_fn redis_up, void *arg);
+                                  const struct recent *recent, unsigned worker_count,
+                                  stats_redis_up_fn redis_up, void *arg);
 
 /** Stop accepting and cut the connections, which end in this turn of the loop. */
 void stats_port_stop(struct stats_port *port);

@@ -1,11 +1,11 @@
-/* grpc.health.v1, for load balancers and probes; a worker is healthy while it reaches the store. */
+/* grpc.health.v1, for load balancers and probes; a worker is healthy while its probes come back. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "domain/probe.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "portal/services.h"
-#include "store/store.h"
 
 /* They are held without a credential; of one connection, of one address (a balancer may be many), of a process. */
 #define CONNECTION_WATCHES_MAX 4
@@ -48,7 +48,7 @@ static bool is_known(const char *service)
 
 static serving_status status_now(const struct rpc_call *call)
 {
-    return store_up(rpc_domain(call)->store) ? STATUS(SERVING) : STATUS(NOT_SERVING);
+    return probe_sound(rpc_domain(call)->probe) ? STATUS(SERVING) : STATUS(NOT_SERVING);
 }
 
 static void check(struct rpc_call *call, const ProtobufCMessage *message)

@@ -28,6 +28,7 @@ struct child_setup {
     SSL_CTX *device_tls, *portal_tls;
     uint8_t trust_anchor[SHA256_BYTES];
     struct metrics_page *page;
+    struct recent *recent;
     unsigned worker_count;
     struct redis_options redis;                   /* what store_open() takes */
     char device_address[ADDRESS_TEXT_SIZE];       /* what phones dial */

@@ -6,15 +6,20 @@
 
 #include "base/mem.h"
 #include "core/config.h"
+#include "core/metrics.h"
 #include "crypto/openssl_memory.h"
 #include "proc/master.h"
 
-enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP };
+enum { OPTION_CHECK = 256, OPTION_PRINT_METRICS, OPTION_VERSION, OPTION_HELP };
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'},   {"data", required_argument, NULL, 'd'},
-    {"check", no_argument, NULL, OPTION_CHECK}, {"version", no_argument, NULL, OPTION_VERSION},
-    {"help", no_argument, NULL, OPTION_HELP},   {0},
+    {"config", required_argument, NULL, 'c'},
+    {"data", required_argument, NULL, 'd'},
+    {"check", no_argument, NULL, OPTION_CHECK},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"print-metrics", no_argument, NULL, OPTION_PRINT_METRICS},
+    {0},
 };
 
 static void print_help(void)
@@ -28,11 +33,22 @@ static void print_help(void)
            "  --config FILE  read the options below from FILE\n"
            "  --data DIR     the data directory, over the option data_dir\n"
            "  --check        read the configuration, say what is wrong with it, and exit\n"
+           "  --print-metrics  print the table of all metrics, in Markdown\n"
            "  --version      print the version\n"
            "  --help         print this\n"
            "\n"
            "Options of the configuration file, each with its default:\n\n");
     config_print_reference(stdout);
+}
+
+static int print_metrics(void)
+{
+    struct buf out = {0};
+    enum err e = metrics_render_reference(&out);
+    if (e == ERR_OK)
+        fwrite(buf_view(&out).p, 1, buf_len(&out), stdout);
+    buf_done(&out);
+    return e == ERR_OK ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -52,6 +68,8 @@ int main(int argc, char **argv)
         case OPTION_CHECK:
             check = true;
             break;
+        case OPTION_PRINT_METRICS:
+            return print_metrics();
         case OPTION_VERSION:
             printf("nanopushd %s\n", NANOPUSH_VERSION);
             return 0;

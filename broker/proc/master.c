@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/log.h"
+#include "core/recent.h"
 #include "crypto/authority.h"
 #include "crypto/client_certificate.h"
 #include "crypto/tls.h"
@@ -214,7 +215,9 @@ static enum err prepare(struct master *master)
     TRY(find_device_address(master));
     TRY(open_lifeline(master));
     setup->page = metrics_page_new(setup->worker_count + 1);
-    if (!setup->page)
+    setup->recent = recent_new();
+    recent_use(setup->recent, setup->worker_count + 1);
+    if (!setup->page || !setup->recent)
         return ERR_NOMEM;
     return start_redis(master);
 }
@@ -239,6 +242,7 @@ static void become_child(struct master *master, struct child *child)
     free(master->children);
     config_free((struct config *)master->config);
     metrics_page_free(master->setup.page);
+    recent_free(master->setup.recent);
     ticket_ring_free(master->setup.tickets);
     exit(status);
 }
@@ -459,6 +463,7 @@ int master_run(const struct config *config)
     SSL_CTX_free(master.setup.portal_tls);
     redis_options_done(&master.setup.redis);
     metrics_page_free(master.setup.page);
+    recent_free(master.setup.recent);
     ticket_ring_free(master.setup.tickets);
     free(master.children);
     buf_done(&master.why);

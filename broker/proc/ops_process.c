@@ -3,6 +3,7 @@
 #include "audit/writer.h"
 #include "base/clock.h"
 #include "core/log.h"
+#include "core/recent.h"
 #include "domain/event_watch.h"
 #include "domain/registry.h"
 #include "domain/router.h"
@@ -111,7 +112,8 @@ static enum err start(struct ops *ops)
     domain->registry = registry_new(domain);
     domain->event_watches = event_watches_new(domain);
     TRY(child_audit_open(setup, ops->loop, "ops", &domain->audit));
-    ops->stats = stats_port_new(ops->loop, setup->stats_fd, setup->page, setup->worker_count, redis_up, ops);
+    ops->stats = stats_port_new(ops->loop, setup->stats_fd, setup->page, setup->recent, setup->worker_count,
+                                redis_up, ops);
     ops->admin = rpc_server_new(&rpc, admin_services, sizeof admin_services / sizeof *admin_services, domain,
                                 NULL, on_admin_closed, ops);
     ops->admin_listener = listener_new(ops->loop, setup->admin_fd, &accepting, &admin_handlers, ops);
@@ -157,6 +159,7 @@ int ops_process_run(const struct child_setup *setup)
         return 1;
     log_init("ops", level);
     metrics_use_slot(setup->page, setup->worker_count);
+    recent_use(setup->recent, setup->worker_count);
     ops.loop = loop_new();
     enum err e = ops.loop ? start(&ops) : ERR_NOMEM;
     if (e != ERR_OK) {

@@ -6,9 +6,11 @@
 #include "audit/writer.h"
 #include "base/clock.h"
 #include "core/log.h"
+#include "core/recent.h"
 #include "device/server.h"
 #include "domain/event_watch.h"
 #include "domain/permit.h"
+#include "domain/probe.h"
 #include "domain/registry.h"
 #include "domain/router.h"
 #include "domain/watch.h"
@@ -68,8 +70,24 @@ static void new_events(const char *organisation, void *arg)
     event_watches_changed(worker->domain.event_watches, organisation);
 }
 
+static void probed(uint64_t number, void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->domain.probe)
+        probe_returned(worker->domain.probe, number);
+}
+
 static const struct router_sinks sinks = {
-    .deliver = deliver, .taken = taken, .changed = changed, .events = new_events};
+    .deliver = deliver, .taken = taken, .changed = changed, .events = new_events, .probed = probed};
+
+/* Ready is who has seen a hint come through; whether they still do is for the stats port to say. */
+static void on_probe(enum probe_step step, void *arg)
+{
+    struct worker *worker = arg;
+    metrics_slot_probe(worker->setup->page, worker->number - 1, step, clock_mono_ms());
+    if (step == PROBE_RETURNED && !worker->drain_until_mono_ms)
+        metrics_slot_set_ready(worker->setup->page, worker->number - 1, true, clock_unix_ms());
+}
 
 static void on_hint(const Record__Hint *hint, void *arg)
 {
@@ -80,7 +98,7 @@ static void on_hint(const Record__Hint *hint, void *arg)
 static void on_inbox(void *arg)
 {
     struct worker *worker = arg;
-    metrics_slot_set_ready(worker->setup->page, worker->number - 1, true, clock_unix_ms());
+    probe_send(worker->domain.probe);
     device_server_renew(worker->devices);
     watches_renew(worker->domain.watches);
     event_watches_renew(worker->domain.event_watches);
@@ -250,6 +268,7 @@ static enum err start(struct worker *worker)
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
     domain->watches = watches_new(domain);
     domain->event_watches = event_watches_new(domain);
+    domain->probe = probe_new(domain, on_probe, worker);
     domain->registry = registry_new(domain);
     domain->permits =
         permits_new(domain, (unsigned)config->portal_calls_per_s, (unsigned)config->portal_calls_open_max);
@@ -291,6 +310,8 @@ static void stop(struct worker *worker)
     watches_free(domain->watches);
     event_watches_free(domain->event_watches);
     router_close(domain->router);
+    probe_free(domain->probe);
+    domain->probe = NULL;
     store_close(domain->store);
     timer_init(&worker->drain, worker->loop, on_last_turns, worker);
     timer_start(&worker->drain, LAST_TURNS_MS);
@@ -314,6 +335,7 @@ int worker_run(const struct child_setup *setup, unsigned number)
         return 1;
     log_init(worker.name, level);
     metrics_use_slot(setup->page, number - 1);
+    recent_use(setup->recent, number - 1);
     worker.loop = loop_new();
     enum err e = worker.loop ? start(&worker) : ERR_NOMEM;
     if (e != ERR_OK) {

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/log.h"
+#include "core/metrics.h"
 #include "store/record.h"
 
 void call_free(struct store_call *call)
@@ -29,6 +31,7 @@ struct store_call *call_new(struct store *store, enum script_id script, const ch
     struct store_call *call = mem_new(sizeof *call);
     list_append(&store->calls, &call->node);
     call->store = store;
+    call->begin_mono_us = clock_mono_us();
     call->script = script < SCRIPT_COUNT ? &scripts[script] : NULL;
     call->on_reply = on_reply;
     call->arg = arg;
@@ -120,6 +123,8 @@ static void on_command_reply(enum err e, const redisReply *reply, void *arg)
         LOG(ERROR, STORE, "script-failed", "script=%s error=%s", call->script->name, LOG_STR(reply->str));
         e = ERR_UNAVAILABLE;
     }
+    if (e == ERR_OK)
+        HISTOGRAM_ADD(REDIS, clock_mono_us() - call->begin_mono_us);
     call->on_reply(call, e, e == ERR_OK ? reply : NULL);
     call_free(call);
 }

@@ -38,6 +38,7 @@ struct store_call {
     struct list node;
     struct store *store;
     struct redis_request *request;
+    int64_t begin_mono_us;
     struct deferral refused;     /* where it could not be sent */
     const struct script *script; /* NULL for a plain command */
     call_reply_fn on_reply;

@@ -10,12 +10,13 @@
 #include "crypto/digest.h"
 #include "store/call.h"
 
-#define INBOX_LIFE_MS 30000
-#define RENEW_MS      5000
-#define REREAD_MS     1000
-#define READ_BLOCK_MS 10000
-#define READ_COUNT    "256"
-#define ENTRY_ID_SIZE 48
+#define INBOX_LIFE_MS   30000
+#define RENEW_MS        5000
+#define REREAD_MS       1000
+#define READ_BLOCK_MS   10000
+#define READ_COUNT      "256"
+#define ENTRY_ID_SIZE   48
+#define PROBE_MAX_BYTES 16 /* two tags, a kind, a number */
 #define INBOX_ENTRIES_MAX                                                                                    \
     "20000" /* about; what is trimmed unread is found when waiters and phones read again */
 
@@ -254,4 +255,25 @@ struct store_call *store_hint(struct store *store, const char *inbox, const Reco
     METRIC_ADD(INBOX_WRITTEN, 1);
     call_send_command(call, sizeof argv / sizeof *argv, argv, on_hint_written);
     return call;
+}
+
+static void on_probe_written(struct store_call *call, enum err e, const redisReply *reply)
+{
+    if (e == ERR_OK && (reply->type != REDIS_REPLY_INTEGER || reply->integer == 0))
+        e = ERR_NOT_FOUND;
+    call->fn.done(e, call->arg);
+}
+
+struct store_call *store_probe(struct store *store, uint64_t number, store_done_fn fn, void *arg)
+{
+    struct store_call *call = call_new(store, SCRIPT_inbox_probe, store_inbox(store), on_probe_written, arg);
+    Record__Hint hint = RECORD__HINT__INIT;
+    uint8_t packed[PROBE_MAX_BYTES];
+    hint.kind = HINT_PROBE;
+    hint.connection = number;
+    call->fn.done = fn;
+    call_key(call, key_inbox(store_inbox(store)));
+    call_arg(call, bytes_make(packed, record__hint__pack(&hint, packed)));
+    METRIC_ADD(INBOX_WRITTEN, 1);
+    return call_send(call);
 }

@@ -109,6 +109,7 @@ enum hint_kind {
     HINT_NOTICE,   /* write frame to the device: something that its owner should know */
     HINT_TAKEN,    /* the device's connection was taken over by another, or the device is gone: end it */
     HINT_EVENTS,   /* organisation id has new events: whoever watches them reads them */
+    HINT_PROBE,    /* this worker's own: number connection came through */
 };
 
 /**
@@ -117,6 +118,12 @@ enum hint_kind {
  */
 struct store_call *store_hint(struct store *store, const char *inbox, const Record__Hint *hint,
                               store_done_fn fn, void *arg);
+
+/**
+ * Put a HINT_PROBE into the own inbox, which there must be, through a script.
+ * Errors: ERR_NOT_FOUND if the inbox is gone.
+ */
+struct store_call *store_probe(struct store *store, uint64_t number, store_done_fn fn, void *arg);
 
 /* ---- registry ---- */
 

@@ -4,7 +4,7 @@ import { after, before, describe, test } from "node:test";
 
 import { Code } from "@connectrpc/connect";
 
-import { Mode } from "../../build/gen-js/nanopush/v1/common_pb.js";
+import { ChallengeState, Mode } from "../../build/gen-js/nanopush/v1/common_pb.js";
 import { Broker, eventually, exchange } from "./harness.mjs";
 import { login, Portal, refuses } from "./portal.mjs";
 
@@ -59,7 +59,7 @@ describe("the stats port", () => {
     }
     assert.deepEqual([...helps].sort(), [...types.keys()].sort());
     assert.ok([...samples].some((sample) => /^nanopush_build_info\{version="[^"]+"\}$/.test(sample)));
-    assert.ok(![...samples].some((sample) => sample.includes("portal-") || sample.includes("user-")), "names nobody");
+    assert.ok(![...samples].some((sample) => sample.includes("user-")), "names no user");
   });
 
   test("counters move with a login, by as much as there was", async () => {
@@ -155,6 +155,92 @@ describe("Redis goes away", () => {
       assert.equal((await broker.stats("/metrics")).status, 200);
       process.kill(redis, "SIGKILL");
     });
+  });
+});
+
+const workerPids = () =>
+  broker.stats("/stats.json").then(({ body }) => JSON.parse(body).workers.map(({ pid }) => pid));
+
+describe("health proves delivery", () => {
+  test("a worker that is stopped is named in time, the port answers meanwhile, and it comes back", async () => {
+    const [, pid] = await workerPids();
+    const stopped = Date.now();
+    process.kill(pid, "SIGSTOP");
+    try {
+      const answer = await eventually(5000, "/readyz names it", async () => {
+        const said = await broker.stats("/readyz");
+        return said.status === 503 && said;
+      });
+      assert.match(answer.body, /^worker 2 stopped or saturated since \d{4}-\S+Z\n$/);
+      const since = Date.parse(/since (\S+)/.exec(answer.body)[1]);
+      assert.ok(since <= Date.now() && since > stopped - 3000, "since its last sign of life");
+      const json = JSON.parse((await broker.stats("/stats.json")).body);
+      assert.equal(json.ready, false);
+      assert.equal(json.workers[1].fault, "stopped or saturated");
+      assert.equal(json.workers[0].fault, null);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await eventually(10_000, "ready again", async () => (await broker.stats("/readyz")).status === 200);
+  });
+
+  test("every worker stopped: the stats port answers all the same", async () => {
+    const pids = await workerPids();
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    try {
+      for (const page of ["/metrics", "/stats.json", "/healthz"])
+        assert.equal((await broker.stats(page)).status, 200, page);
+      const said = await eventually(5000, "/readyz", async () => {
+        const answer = await broker.stats("/readyz");
+        return answer.body.split("\n").length === 3 && answer.body;
+      });
+      assert.match(said, /^worker 1 stopped[^\n]*\nworker 2 stopped/);
+    } finally {
+      for (const pid of pids) process.kill(pid, "SIGCONT");
+    }
+    await eventually(10_000, "ready again", async () => (await broker.stats("/readyz")).status === 200);
+  });
+
+  test("a killed worker's counters stay, and it is ready again once a probe came through", async () => {
+    await login(portal);
+    const before = await broker.metrics();
+    const [pid] = await workerPids();
+    process.kill(pid, "SIGKILL");
+    await eventually(15_000, "another in its place, ready", async () =>
+      (await workerPids())[0] !== pid && (await broker.stats("/readyz")).status === 200);
+    const after = await broker.metrics();
+    const counters = Object.keys(before).filter((name) => /_total|_count|_bucket/.test(name));
+    assert.ok(counters.length > 100);
+    for (const name of counters) assert.ok(after[name] >= before[name], `${name} does not go back`);
+  });
+});
+
+describe("latency and outcomes", () => {
+  test("a login is in each stage's histogram, and in its portal's outcomes", async () => {
+    const before = await broker.metrics();
+    const stage = (metrics, name) => metrics[`nanopush_login_seconds_count{stage="${name}"}`];
+    const { user, phone, connection } = await portal.connected();
+    const question = await portal.ask(user);
+    const following = portal.follow(question.id);
+    await following.until("asked", ({ state }) => state === ChallengeState.PENDING);
+    const push = await phone.nextPush(connection);
+    await phone.decide(connection, push, "approve");
+    await following.end();
+    const after = await eventually(5000, "counted", async () => {
+      const now = await broker.metrics();
+      return stage(now, "whole") > stage(before, "whole") && now;
+    });
+    for (const name of ["ask", "answer", "return", "whole"])
+      assert.equal(stage(after, name) - stage(before, name), 1, name);
+    const outcome = (metrics, event) =>
+      sum(metrics, "nanopush_portal_challenges_total", new RegExp(`portal="${portal.id}",event="${event}"`));
+    assert.equal(outcome(after, "approved") - outcome(before, "approved"), 1);
+    assert.equal(outcome(after, "asked") - outcome(before, "asked"), 1);
+    assert.equal(outcome(after, "denied"), outcome(before, "denied"));
+    for (const until of ["handshake", "hello"])
+      assert.ok(sum(after, "nanopush_connect_seconds_count", new RegExp(until)) > 0, until);
+    assert.ok(after.nanopush_redis_seconds_count > before.nanopush_redis_seconds_count);
+    assert.ok(after.nanopush_probe_seconds_count > 0);
   });
 });
 

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
+#include "base/clock.h"
 #include "core/log.h"
 #include "net/listener.h"
 #include "ops/stats.h"
@@ -20,6 +22,7 @@
 struct fixture {
     struct loop *loop;
     struct metrics_page *page;
+    struct recent *recent;
     struct stats_port *port;
     int listening;
     bool redis_up;
@@ -68,6 +71,16 @@ static void on_client_readable(unsigned events, void *arg)
         loop_stop(f->loop);
 }
 
+/* When the worker's probe came to each step, in milliseconds before now. */
+static void probe(struct fixture *f, unsigned slot, int64_t turned_ms, int64_t written_ms,
+                  int64_t returned_ms)
+{
+    int64_t now_mono_ms = clock_mono_ms();
+    metrics_slot_probe(f->page, slot, PROBE_TURNED, now_mono_ms - turned_ms);
+    metrics_slot_probe(f->page, slot, PROBE_WRITTEN, now_mono_ms - written_ms);
+    metrics_slot_probe(f->page, slot, PROBE_RETURNED, now_mono_ms - returned_ms);
+}
+
 static int begin(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -76,14 +89,16 @@ static int begin(void **state)
     log_init("test", LOG_LEVEL_ERROR);
     f->loop = loop_new();
     f->page = metrics_page_new(WORKERS + 1);
+    f->recent = recent_new();
     f->redis_up = true;
     for (unsigned slot = 0; slot < WORKERS; slot++) {
         metrics_slot_started(f->page, slot, 1000 + (int)slot, 1795517400000);
         metrics_slot_set_ready(f->page, slot, true, 1795517401000);
+        probe(f, slot, 0, 0, 0);
     }
     assert_int_equal(address_parse("127.0.0.1:0", &address), ERR_OK);
     assert_int_equal(listener_open(&address, 16, &f->listening, &why), ERR_OK);
-    f->port = stats_port_new(f->loop, f->listening, f->page, WORKERS, redis_up, f);
+    f->port = stats_port_new(f->loop, f->listening, f->page, f->recent, WORKERS, redis_up, f);
     timer_init(&f->deadline, f->loop, on_deadline, f);
     *state = f;
     return f->port ? 0 : -1;
@@ -97,6 +112,7 @@ static int end(void **state)
     stats_port_free(f->port);
     loop_free(f->loop);
     metrics_page_free(f->page);
+    recent_free(f->recent);
     close(f->listening);
     free(f);
     return 0;
@@ -167,9 +183,67 @@ static void readyz_gives_each_reason_a_line(void **state)
     metrics_slot_started(f->page, 0, 0, 0);
     f->redis_up = false;
     assert_answer(get(f, "GET", "/readyz", "localhost"), "503",
+                  "redis unavailable since 2026-11-24T10:50:09.123Z\n"
                   "worker 1 never started\n"
-                  "worker 2 not ready since 2026-11-24T10:50:09.123Z\n"
-                  "redis unavailable since 2026-11-24T10:50:09.123Z\n");
+                  "worker 2 not ready since 2026-11-24T10:50:09.123Z\n");
+}
+
+static void the_last_step_that_a_late_probe_missed_is_at_fault(void **state)
+{
+    static const struct {
+        int64_t turned_ms, written_ms, returned_ms;
+        const char *status, *body;
+    } cases[] = {
+        {2000, 2500, 2500, "200", "ready\n"},
+        {100, 100, 2500, "200", "ready\n"},
+        {9000, 9000, 9000, "503", "worker 2 stopped or saturated since "},
+        {100, 9000, 9000, "503", "worker 2 gets no answer from redis since "},
+        {100, 100, 9000, "503", "worker 2 gets no hints since "},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        probe(f, 1, cases[i].turned_ms, cases[i].written_ms, cases[i].returned_ms);
+        const char *answer = get(f, "GET", "/readyz", "localhost");
+        assert_answer(answer, cases[i].status, NULL);
+        const char *body = strstr(answer, "\r\n\r\n") + 4;
+        assert_int_equal(strncmp(body, cases[i].body, strlen(cases[i].body)), 0);
+    }
+}
+
+static void json_says_what_metrics_say_and_what_is_wrong(void **state)
+{
+    struct fixture *f = *state;
+    metrics_use_slot(f->page, 1);
+    recent_use(f->recent, 1);
+    METRIC_ADD(PUSHES_SENT, 42);
+    HISTOGRAM_ADD(REDIS, 700);
+    PORTAL_METRIC_ADD(APPROVED, "shop");
+    recent_add(RECENT_WARNING, "push_locked");
+    recent_add(RECENT_ERROR, "redis-silent");
+    recent_use(NULL, 0);
+    metrics_use_slot(NULL, 0);
+    probe(f, 1, 100, 100, 9000);
+    json_t *root = json_loads(strstr(get(f, "GET", "/stats.json", "localhost"), "\r\n\r\n") + 4, 0, NULL);
+    assert_non_null(root);
+    assert_true(json_is_false(json_object_get(root, "ready")));
+    const json_t *fault = json_array_get(json_object_get(root, "faults"), 0);
+    assert_string_equal(json_string_value(json_object_get(fault, "text")), "gets no hints");
+    assert_int_equal(json_integer_value(json_object_get(fault, "worker")), 2);
+    const json_t *newest = json_array_get(json_object_get(root, "recent"), 0);
+    assert_string_equal(json_string_value(json_object_get(newest, "kind")), "redis-silent");
+    assert_string_equal(json_string_value(json_object_get(newest, "process")), "worker 2");
+    assert_int_equal(json_array_size(json_object_get(root, "recent")), 2);
+    assert_int_equal(json_array_size(json_object_get(root, "workers")), WORKERS);
+    const json_t *metrics = json_object_get(root, "metrics");
+    const json_t *sent = json_object_get(json_object_get(metrics, "nanopush_pushes_sent_total"), "samples");
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(sent, 0), "value")), 42);
+    const json_t *redis = json_object_get(metrics, "nanopush_redis_seconds");
+    const json_t *took = json_array_get(json_object_get(redis, "samples"), 0);
+    assert_int_equal(json_integer_value(json_object_get(took, "count")), 1);
+    assert_int_equal(json_array_size(json_object_get(took, "buckets")),
+                     json_array_size(json_object_get(redis, "bounds")) + 1);
+    assert_int_equal(json_array_size(json_object_get(json_object_get(root, "history"), "phones")), 1);
+    json_decref(root);
 }
 
 static void the_readiness_of_ops_itself_is_no_matter(void **state)
@@ -295,6 +369,8 @@ int main(void)
         ON_LOOPBACK(healthz_says_that_the_process_answers),
         ON_LOOPBACK(readyz_is_ready_when_all_are),
         ON_LOOPBACK(readyz_gives_each_reason_a_line),
+        ON_LOOPBACK(the_last_step_that_a_late_probe_missed_is_at_fault),
+        ON_LOOPBACK(json_says_what_metrics_say_and_what_is_wrong),
         ON_LOOPBACK(the_readiness_of_ops_itself_is_no_matter),
         ON_LOOPBACK(metrics_are_in_prometheus_format),
         ON_LOOPBACK(a_query_is_ignored),

@@ -1,0 +1,38 @@
+/**
+ * What the broker is doing, as one JSON object: what the dashboard, `nanopush stats` and programs read.
+ *
+ *     version, now_unix_ms, ready
+ *     faults    what keeps logins from working, [] if nothing does: kind, text, advice, worker (0: of none), since_unix_ms
+ *     redis     up, since_unix_ms
+ *     workers   number, pid, ready, start_unix_ms, fault (null), probe_age_ms (null), phones, connections, portals,
+ *               live, parked, memory_bytes (its own pages, shared ones left out)
+ *     recent    newest first: unix_ms, process, severity, kind; names nobody
+ *     history   see history_render()
+ *     metrics   see metrics_render_json()
+ */
+#ifndef NANOPUSH_OPS_STATS_JSON_H
+#define NANOPUSH_OPS_STATS_JSON_H
+
+#include "core/recent.h"
+#include "ops/health.h"
+#include "ops/history.h"
+
+#define WORKERS_MAX 64
+
+/** Where the figures come from. */
+struct stats_sources {
+    const struct metrics_page *page;
+    const struct recent *recent;
+    const struct history *history;
+    unsigned worker_count; /* at most WORKERS_MAX */
+    bool redis_up;
+    int64_t redis_since_unix_ms;
+};
+
+/** All faults there are now. @return how many, at most WORKERS_MAX + 1. */
+size_t stats_faults(const struct stats_sources *sources, struct fault faults[WORKERS_MAX + 1]);
+
+/** @return ERR_OK; ERR_NOMEM (@p out may hold a part). */
+MUST_CHECK enum err stats_json(const struct stats_sources *sources, struct buf *out);
+
+#endif
