@@ -30,7 +30,8 @@ struct redis_command {
     redis_reply_fn fn; /* NULL once cancelled: the reply is still awaited, and dropped */
     void *arg;
     int64_t due_mono_ms;
-    bool sent;
+    bool sent;            /* in in_flight */
+    bool tried;           /* sent over this connection or one before: what it did is not known */
     struct bytes encoded; /* the caller's */
 };
 
@@ -122,7 +123,7 @@ static void on_deadline(void *arg)
         struct redis_command *command = CONTAINER_OF(c->waiting.next, struct redis_command, node);
         if (command->due_mono_ms > now_mono_ms)
             break;
-        command_finish(command, ERR_UNAVAILABLE, NULL);
+        command_finish(command, command->tried ? ERR_TIMEOUT : ERR_UNAVAILABLE, NULL);
     }
     bool silent = false;
     while (!list_empty(&c->in_flight)) {
@@ -144,7 +145,7 @@ static enum err write_command(struct redis_conn *c, struct redis_command *comman
     TRY(stream_write(c->stream, command->encoded));
     list_remove(&command->node);
     list_append(&c->in_flight, &command->node);
-    command->sent = true;
+    command->sent = command->tried = true;
     METRIC_ADD(STORE_COMMANDS, 1);
     return ERR_OK;
 }
