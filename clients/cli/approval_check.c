@@ -110,7 +110,7 @@ static enum approval check_parties(const struct approval_request *request, const
     return APPROVAL_VERIFIED;
 }
 
-/* Higher is stronger; what is not known is weakest of all as an answer, and asks for nothing as a request. */
+/* Higher is stronger; 0: no mode. A mode that was not asked for by name is the broker's choice: nothing to check by. */
 static int strength(Nanopush__V1__Mode mode)
 {
     switch (mode) {
@@ -132,8 +132,9 @@ static enum approval check_mode(const struct approval_request *request, const st
         [MODE_CHOOSE] = NANOPUSH__V1__MODE__MODE_CHOOSE,
         [MODE_CODE] = NANOPUSH__V1__MODE__MODE_CODE,
     };
+    int asked = strength(request->asked->mode);
     bool tap = statement->mode == MODE_TAP;
-    REQUIRE(strength(modes[statement->mode]) >= strength(request->asked->mode), MODE);
+    REQUIRE(asked && strength(modes[statement->mode]) >= asked, MODE);
     REQUIRE(!tap || !*request->number, MODE);
     REQUIRE(
         tap || (*request->number && bytes_equal_secret(bytes_of(statement->code), bytes_of(request->number))),

@@ -35,8 +35,9 @@ struct approval_request {
 /**
  * Check an answer.
  *
- * Mode: TAP is weaker than CHOOSE, CHOOSE than CODE. Where a number was shown an answer by TAP is too weak,
- * whatever was asked. User verification: PREFERRED and NOT_ASKED take either key. Display: what was asked
+ * Mode: TAP is weaker than CHOOSE, CHOOSE than CODE. A mode that was not asked for by name is the broker's
+ * choice, and refused. Where a number was shown an answer by TAP is too weak, whatever was asked.
+ * User verification: PREFERRED and NOT_ASKED take either key. Display: what was asked
  * must stand in it as asked and nothing else; the display names of organisation and portal are the broker's
  * registry's and not compared.
  *

@@ -103,6 +103,10 @@ static bool ask_of_args(const struct args *args, struct asking *ret)
         if (!add_field(ret, args->list[i]))
             return false;
     }
+    if (args_given(args, OPTION_PINS) && !args_given(args, OPTION_MODE)) {
+        say_error("--pins", "needs --mode: an approval is checked against the mode that was asked for");
+        return false;
+    }
     return words_parse_mode(args->texts[OPTION_MODE], &ret->request.mode) &&
            words_parse_user_verification(args->texts[OPTION_USER_VERIFICATION],
                                          &ret->request.user_verification);

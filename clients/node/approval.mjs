@@ -34,7 +34,7 @@ const REASONS = {
   challenge: [2, "it answers another challenge"],
   nonce: [3, "its nonce is not the one that was sent"],
   nonce_used: [3, "its nonce was accepted before"],
-  mode: [4, "its mode is weaker than the one that was asked for"],
+  mode: [4, "its mode is weaker than the one that was asked for, or none was asked for by name"],
   code: [4, "its number is not the one that was shown"],
   display_hash: [5, "the phone showed something else than the broker returned"],
   display_content: [5, "the phone showed something else than was asked"],

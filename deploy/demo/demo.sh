@@ -89,7 +89,7 @@ if [ "$ask" != ask ]; then
   soon "$phone_log"
   step phone "is connected (TLS 1.3) and waits"
 fi
-$nanopush challenge create ada --pins "$demo/pins.json" --application 'NANO Portal' --address 198.51.100.7 \
+$nanopush challenge create ada --pins "$demo/pins.json" --mode tap --application 'NANO Portal' --address 198.51.100.7 \
   --place Bolzano --browser Firefox --os Linux --json >"$demo/challenge"
 step portal "\"Get a push notification\": Ada typed her password, the push is on its way"
 $nanopush challenge watch "$(field id "$demo/challenge")" --pins "$demo/pins.json" >"$demo/watched" 2>&1 &

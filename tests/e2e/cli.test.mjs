@@ -68,7 +68,7 @@ async function enrol() {
 }
 
 async function ask(user, ...more) {
-  const asking = start(["challenge", "create", user, ...PORTAL, "--application", "Payroll", "--address", "192.0.2.7", "--watch", ...more]);
+  const asking = start(["challenge", "create", user, ...PORTAL, "--mode", "tap", "--application", "Payroll", "--address", "192.0.2.7", "--watch", ...more]);
   return asking.end();
 }
 
@@ -134,7 +134,7 @@ describe("the login of the user guide", () => {
     const { user, state } = await enrol();
     const phone = start(phoneArgs(state, "--answer", "ignore", "--once"));
     await phone.until(/"welcome"/);
-    const { id } = JSON.parse(await run("challenge", "create", user, ...PORTAL, "--json"));
+    const { id } = JSON.parse(await run("challenge", "create", user, ...PORTAL, "--mode", "tap", "--json"));
     await phone.until(/"challenge"/);
     const watching = start(["challenge", "watch", id, ...PORTAL]);
     await watching.until(/./);
@@ -173,12 +173,28 @@ describe("what does not hold", () => {
     const wrong = await start(["challenge", "create", "ada", "--credential", inRoot("bad")], { input: "" }).end();
     assert.equal(wrong.status, 1);
     assert.match(wrong.stderr, /unauthenticated/);
-    const unknown = await start(["challenge", "create", "nobody", ...PORTAL], { input: "" }).end();
+    const unknown = await start(["challenge", "create", "nobody", ...PORTAL, "--mode", "tap"], { input: "" }).end();
     assert.equal(unknown.status, 1);
     assert.match(unknown.stderr, /not_found/);
     const usage = await start(["challenge", "crate", "ada"], { input: "" }).end();
     assert.equal(usage.status, 2);
     assert.match(usage.stderr, /challenge create/);
+  });
+
+  test("a question that is to be verified names its mode; one that was remembered without is not verified", async () => {
+    const { user, state } = await enrol();
+    const unnamed = await start(["challenge", "create", user, ...PORTAL], { input: "" }).end();
+    assert.equal(unnamed.status, 2);
+    assert.match(unnamed.stderr, /--mode/);
+    const { id } = JSON.parse(await run("challenge", "create", user, ...PORTAL, "--mode", "tap", "--json"));
+    const pins = readFileSync(inRoot("pins"), "utf8");
+    assert.match(pins, /"mode":\s*"MODE_TAP"/);
+    writeFileSync(inRoot("pins"), pins.replace(/,?\s*"mode":\s*"MODE_TAP"/, ""), { mode: 0o600 });
+    const phone = start(phoneArgs(state, "--answer", "approve", "--once"));
+    const outcome = await start(["challenge", "watch", id, ...PORTAL]).end();
+    assert.equal(outcome.status, 20, outcome.stdout + outcome.stderr);
+    assert.match(outcome.stdout + outcome.stderr, /mode/);
+    await phone.end();
   });
 });
 

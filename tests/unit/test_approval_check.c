@@ -350,10 +350,21 @@ static void mode_must_not_be_weaker(void **state)
     assert_finding(f, MODE);
     f->asked.mode = NANOPUSH__V1__MODE__MODE_CHOOSE;
     assert_finding(f, MODE);
-    f->asked.mode = NANOPUSH__V1__MODE__MODE_UNSPECIFIED;
+    f->asked.mode = NANOPUSH__V1__MODE__MODE_TAP;
     assert_finding(f, MODE); /* a number stood on the page */
+}
+
+static void mode_that_was_not_asked_for_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    f->asked.mode = NANOPUSH__V1__MODE__MODE_UNSPECIFIED;
+    assert_finding(f, MODE);
     f->request.number = "";
-    assert_finding(f, VERIFIED);
+    f->answer.mode = "tap";
+    f->answer.code = NULL;
+    assert_finding(f, MODE);
+    f->asked.mode = (Nanopush__V1__Mode)99;
+    assert_finding(f, MODE);
 }
 
 static void stronger_mode_is_welcome(void **state)
@@ -362,8 +373,6 @@ static void stronger_mode_is_welcome(void **state)
     f->asked.mode = NANOPUSH__V1__MODE__MODE_CHOOSE;
     assert_finding(f, VERIFIED);
     f->asked.mode = NANOPUSH__V1__MODE__MODE_TAP;
-    assert_finding(f, VERIFIED);
-    f->asked.mode = NANOPUSH__V1__MODE__MODE_UNSPECIFIED;
     assert_finding(f, VERIFIED);
 }
 
@@ -571,6 +580,7 @@ int main(void)
         CHECK_TEST(nonce_must_be_ours),
         CHECK_TEST(without_a_nonce_of_ours_nothing_verifies),
         CHECK_TEST(mode_must_not_be_weaker),
+        CHECK_TEST(mode_that_was_not_asked_for_is_refused),
         CHECK_TEST(stronger_mode_is_welcome),
         CHECK_TEST(tap_verifies_where_tap_was_asked),
         CHECK_TEST(number_must_be_the_one_shown),
