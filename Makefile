@@ -29,12 +29,13 @@ PROTO_GEN   := $(PROTOS:proto/%.proto=$(BUILD)/gen/%.pb-c.c) $(BUILD)/gen/google
                $(BUILD)/gen/google/protobuf/duration.pb-c.c $(BUILD)/gen/google/protobuf/any.pb-c.c
 RECORD_GEN  := $(BUILD)/gen/store/record.pb-c.c
 SCRIPT_GEN  := $(BUILD)/gen/store/scripts.c
-GENERATED   := $(PROTO_GEN) $(RECORD_GEN) $(SCRIPT_GEN)
+PAGE_GEN    := $(BUILD)/gen/ops/dashboard_page.c
+GENERATED   := $(PROTO_GEN) $(RECORD_GEN) $(SCRIPT_GEN) $(PAGE_GEN)
 PROTO_OBJ   := $(PROTO_GEN:.c=.o)
 
 # ---- what is compiled ----
 BROKER_SRC  := $(filter-out broker/proc/main.c,$(wildcard broker/*/*.c))
-BROKER_OBJ  := $(BROKER_SRC:%.c=$(BUILD)/%.o) $(RECORD_GEN:.c=.o) $(SCRIPT_GEN:.c=.o)
+BROKER_OBJ  := $(BROKER_SRC:%.c=$(BUILD)/%.o) $(RECORD_GEN:.c=.o) $(SCRIPT_GEN:.c=.o) $(PAGE_GEN:.c=.o)
 DEVICE_SRC  := $(filter-out clients/device/example.c,$(wildcard clients/device/*.c))
 CLI_SRC     := $(filter-out clients/cli/main.c,$(wildcard clients/cli/*.c))
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
@@ -180,6 +181,13 @@ $(BUILD)/gen/store/moves.lua: broker/store/lua/moves.lua.in broker/store/challen
 	$(CC) -E -P -undef -Ibroker -x c $< -o $@
 $(SCRIPT_GEN): $(wildcard broker/store/lua/*.lua) broker/store/script.def broker/store/embed.sh $(BUILD)/gen/store/moves.lua
 	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua broker/store/lua/time.lua > $@.tmp
+	@mv $@.tmp $@
+
+# The dashboard, as a string.
+$(PAGE_GEN): broker/ops/dashboard.html
+	@mkdir -p $(@D)
+	@{ echo 'extern const char dashboard_page[];'; echo 'const char dashboard_page[] = {'; \
+	  od -An -v -tx1 $< | sed 's/[0-9a-f][0-9a-f]/0x&,/g'; echo '0};'; } > $@.tmp
 	@mv $@.tmp $@
 
 -include $(shell find $(BUILD) -type f -name '*.d' -not -path '$(BUILD)/asan/*' -not -path '$(BUILD)/fuzz/*' 2>/dev/null)

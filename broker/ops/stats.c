@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "net/http.h"
 #include "net/listener.h"
+#include "ops/dashboard.h"
 #include "ops/stats_json.h"
 
 #define CONNECTIONS_MAX        64
@@ -22,6 +23,7 @@ struct stats_port {
     struct stats_sources sources; /* but for redis_up, which is asked for each time */
     struct history *history;
     struct timer sample;
+    char policy[DASHBOARD_POLICY_SIZE];
     stats_redis_up_fn redis_up;
     void *redis_up_arg;
 };
@@ -100,6 +102,18 @@ static enum err find_reasons(const struct stats_port *port, struct buf *reasons)
     return ERR_OK;
 }
 
+static void get_dashboard(struct http_exchange *ex, const struct stats_port *port)
+{
+    const struct http_header headers[] = {
+        {bytes_of("Content-Type"), bytes_of("text/html; charset=utf-8")},
+        {bytes_of("Cache-Control"), bytes_of("no-store")},
+        {bytes_of("Content-Security-Policy"), bytes_of(port->policy)},
+        {bytes_of("X-Content-Type-Options"), bytes_of("nosniff")},
+        {bytes_of("Referrer-Policy"), bytes_of("no-referrer")},
+    };
+    http_respond(ex, 200, headers, sizeof headers / sizeof *headers, dashboard_html());
+}
+
 static void get_metrics(struct http_exchange *ex, const struct stats_port *port)
 {
     struct buf body = {0};
@@ -135,10 +149,8 @@ static const struct {
     const char *path;
     void (*get)(struct http_exchange *ex, const struct stats_port *port);
 } pages[] = {
-    {"/metrics", get_metrics},
-    {"/stats.json", get_json},
-    {"/healthz", get_health},
-    {"/readyz", get_readiness},
+    {"/", get_dashboard},     {"/metrics", get_metrics},  {"/stats.json", get_json},
+    {"/healthz", get_health}, {"/readyz", get_readiness},
 };
 
 static void refuse_host(struct http_exchange *ex, const struct bytes *host)
@@ -177,7 +189,7 @@ static void on_request(struct http_exchange *ex, void *arg)
             return;
         }
     }
-    answer_text(ex, 404, "there are /metrics, /stats.json, /healthz and /readyz\n");
+    answer_text(ex, 404, "there are /, /metrics, /stats.json, /healthz and /readyz\n");
 }
 
 static void on_bad_request(struct http_exchange *ex, enum bad_request why, void *arg)
@@ -224,6 +236,10 @@ struct stats_port *stats_port_new(struct loop *loop, int fd, const struct metric
     struct stats_port *port = calloc(1, sizeof *port);
     if (!port)
         return NULL;
+    if (dashboard_policy(port->policy) != ERR_OK) {
+        free(port);
+        return NULL;
+    }
     port->history = history_new();
     port->sources = (struct stats_sources){
         .page = page, .recent = recent, .history = port->history, .worker_count = worker_count};

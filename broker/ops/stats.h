@@ -2,6 +2,7 @@
  * The stats port: plain HTTP for Prometheus, load balancers and people. It reads the shared page only, so it
  * answers while the workers are saturated, and it names no user.
  *
+ *     GET /              the dashboard (ops/dashboard.html)
  *     GET /metrics   all metrics, Prometheus' text format
  *     GET /stats.json  the same and more, for programs (ops/stats_json.h)
  *     GET /healthz   200 "ok": this process answers

@@ -253,6 +253,15 @@ static void the_readiness_of_ops_itself_is_no_matter(void **state)
     assert_answer(get(f, "GET", "/readyz", "localhost"), "200", "ready\n");
 }
 
+static void the_dashboard_comes_with_its_policy(void **state)
+{
+    const char *answer = get(*state, "GET", "/", "localhost");
+    assert_answer(answer, "200", NULL);
+    assert_non_null(strstr(answer, "Content-Security-Policy: default-src 'none'; style-src 'sha256-"));
+    assert_non_null(strstr(answer, "<title>nanopush</title>"));
+    assert_non_null(strstr(answer, "</html>"));
+}
+
 static void metrics_are_in_prometheus_format(void **state)
 {
     struct fixture *f = *state;
@@ -279,7 +288,7 @@ static void head_is_get_without_the_body(void **state)
 
 static void other_paths_are_not_found(void **state)
 {
-    static const char *const paths[] = {"/",         "/metrics/", "/metricsx", "/metric",
+    static const char *const paths[] = {"/x",        "/metrics/", "/metricsx", "/metric",
                                         "//metrics", "/Metrics",  "/%6detrics"};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
         assert_answer(get(*state, "GET", paths[i], "localhost"), "404", NULL);
@@ -370,6 +379,7 @@ int main(void)
         ON_LOOPBACK(readyz_is_ready_when_all_are),
         ON_LOOPBACK(readyz_gives_each_reason_a_line),
         ON_LOOPBACK(the_last_step_that_a_late_probe_missed_is_at_fault),
+        ON_LOOPBACK(the_dashboard_comes_with_its_policy),
         ON_LOOPBACK(json_says_what_metrics_say_and_what_is_wrong),
         ON_LOOPBACK(the_readiness_of_ops_itself_is_no_matter),
         ON_LOOPBACK(metrics_are_in_prometheus_format),
