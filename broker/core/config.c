@@ -12,7 +12,7 @@
 #include "core/config_check.h"
 #include "core/log.h"
 
-enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, NAMES, DIALS };
+enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, PROXY, NAMES, DIALS };
 
 static bool is_any(const char *s)
 {
@@ -37,6 +37,7 @@ static const struct {
     [HOST_PORT] = {"\"host:port\"", config_is_host_port},
     [LEVEL] = {"\"error\", \"warn\", \"info\" or \"debug\"", is_level},
     [PORTS] = {"\"device\", \"all\" or \"off\"", config_is_ports},
+    [PROXY] = {"\"refused\" or \"required\"", config_is_proxy},
     [NAMES] = {"a list as [\"push.example.com\", \"192.0.2.7\"]", config_is_name},
     [DIALS] = {"a list as [\"192.0.2.7:6379\"]", config_is_dial},
 };
@@ -56,6 +57,7 @@ struct option_row {
 #define DEFAULT_HOST_PORT   DEFAULT_TEXT
 #define DEFAULT_LEVEL       DEFAULT_TEXT
 #define DEFAULT_PORTS       DEFAULT_TEXT
+#define DEFAULT_PROXY       DEFAULT_TEXT
 #define DEFAULT_NAMES       DEFAULT_TEXT
 #define DEFAULT_DIALS       DEFAULT_TEXT
 

@@ -99,6 +99,11 @@ bool config_is_ports(const char *s)
     return strcmp(s, "device") == 0 || strcmp(s, "all") == 0 || strcmp(s, "off") == 0;
 }
 
+bool config_is_proxy(const char *s)
+{
+    return strcmp(s, "refused") == 0 || strcmp(s, "required") == 0;
+}
+
 static unsigned min3(unsigned a, unsigned b, unsigned c)
 {
     unsigned ab = a < b ? a : b;

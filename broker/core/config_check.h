@@ -22,6 +22,9 @@ bool config_is_listen(const char *s);
 /** True for "device", "all" and "off": the ports that something is for. */
 bool config_is_ports(const char *s);
 
+/** True for "refused" and "required": what a listener does about a PROXY header. */
+bool config_is_proxy(const char *s);
+
 /** Edits (insert, drop or change a character) that make @p b of @p a; a large number if one is above 63 long.
  */
 unsigned config_edit_distance(const char *a, const char *b);

@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "net/proxy_reception.h"
+
 #define ACCEPTS_PER_WAKE_UP 16
 #define PRESSURE_REST_MS    100
 
@@ -20,6 +22,7 @@ struct listener {
     const struct listener_handlers *handlers;
     void *arg;
     size_t connections;
+    struct list receptions; /* of PROXY headers */
     bool paused;
 };
 
@@ -117,6 +120,33 @@ static bool is_pressure(int number)
     return number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
 }
 
+static void on_proxy_header(enum err e, int fd, const struct address *source, void *arg)
+{
+    struct listener *l = arg;
+    if (e == ERR_OK) {
+        l->handlers->on_accept(fd, source, l->arg);
+        return;
+    }
+    listener_release(l);
+    if (l->handlers->on_refused)
+        l->handlers->on_refused(e, source, l->arg);
+}
+
+static void hand_out(struct listener *l, int fd, const struct address *peer)
+{
+    l->connections++;
+    if (!l->options.proxy_timeout_ms) {
+        l->handlers->on_accept(fd, peer, l->arg);
+        return;
+    }
+    struct proxy_reception *reception =
+        proxy_reception_start(l->io.loop, fd, peer, l->options.proxy_timeout_ms, on_proxy_header, l);
+    if (reception)
+        list_append(&l->receptions, proxy_reception_node(reception));
+    else
+        l->connections--;
+}
+
 static void on_readable(unsigned events, void *arg)
 {
     (void)events;
@@ -125,8 +155,7 @@ static void on_readable(unsigned events, void *arg)
         struct address peer = {.len = sizeof(peer.storage)};
         int fd = accept4(l->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            l->connections++;
-            l->handlers->on_accept(fd, &peer, l->arg);
+            hand_out(l, fd, &peer);
         } else if (is_pressure(errno)) {
             rest(l);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -148,6 +177,7 @@ struct listener *listener_new(struct loop *loop, int fd, const struct listener_o
     if (!l)
         return NULL;
     *l = (struct listener){.fd = fd, .options = *options, .handlers = handlers, .arg = arg};
+    list_init(&l->receptions);
     io_init(&l->io, loop, fd, on_readable, l);
     timer_init(&l->rest, loop, on_rested, l);
     watch(l);
@@ -158,6 +188,8 @@ void listener_free(struct listener *l)
 {
     if (!l)
         return;
+    LIST_EACH_SAFE (at, &l->receptions)
+        proxy_reception_cancel(proxy_reception_at(at));
     timer_cancel(&l->rest);
     io_done(&l->io);
     free(l);

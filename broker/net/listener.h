@@ -13,16 +13,24 @@ struct listener;
 
 struct listener_options {
     size_t connections_max; /* accepting stops while so many are open; 0: no limit */
+    /* Each connection must begin with a PROXY header (net/proxy_header.h), whole within so long; 0: none is taken off,
+       and what speaks after accepting meets one as the bytes that it is not. */
+    unsigned proxy_timeout_ms;
 };
 
 struct listener_handlers {
-    /** A new connection: @p fd is non-blocking, close-on-exec and the callee's to close. */
+    /**
+     * A new connection: @p fd is non-blocking, close-on-exec and the callee's to close. @p peer is whose it is: the
+     * source that the PROXY header names, where there is one.
+     */
     void (*on_accept)(int fd, const struct address *peer, void *arg);
     /**
      * Descriptors or memory are out (EMFILE, ENFILE, ENOBUFS, ENOMEM): accepting rests for 100 ms. May be
      * NULL.
      */
     void (*on_pressure)(void *arg);
+    /** A connection without the PROXY header that it needs was closed; @p why as proxy_received_fn. May be NULL. */
+    void (*on_refused)(enum err why, const struct address *peer, void *arg);
 };
 
 /**
@@ -45,7 +53,10 @@ MUST_CHECK enum err listener_open(const struct address *address, int backlog, in
 struct listener *listener_new(struct loop *loop, int fd, const struct listener_options *options,
                               const struct listener_handlers *handlers, void *arg);
 
-/** Stop and free; connections that it accepted live on. Not from within on_accept. NULL is allowed. */
+/**
+ * Stop and free; connections that it handed out live on, those still without their PROXY header are closed. Not from
+ * within on_accept. NULL is allowed.
+ */
 void listener_free(struct listener *l);
 
 /** Stop accepting (what waits in the kernel's queue stays there) until listener_resume(). */
@@ -55,7 +66,7 @@ void listener_resume(struct listener *l);
 /** One of the connections that on_accept handed out has ended: makes room under connections_max. */
 void listener_release(struct listener *l);
 
-/** Connections handed out and not released. */
+/** Connections handed out and not released, and those that wait for their PROXY header. */
 size_t listener_connections(const struct listener *l);
 
 #endif

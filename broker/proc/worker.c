@@ -142,8 +142,22 @@ static void on_pressure(void *arg)
     LOG(WARN, PROC, "accept-paused", "why=descriptors");
 }
 
-static const struct listener_handlers device_handlers = {.on_accept = on_device, .on_pressure = on_pressure};
-static const struct listener_handlers portal_handlers = {.on_accept = on_portal, .on_pressure = on_pressure};
+/* A balancer's check that only connects, and closes, is nothing to speak of. */
+static void on_refused(enum err why, const struct address *peer, void *arg)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    (void)arg;
+    if (why == ERR_CLOSED)
+        return;
+    METRIC_ADD(PROXY_REFUSED, 1);
+    address_print(peer, text);
+    LOG(WARN, NET, "proxy-refused", "peer=%s why=%s", text, err_name(why));
+}
+
+static const struct listener_handlers device_handlers = {
+    .on_accept = on_device, .on_pressure = on_pressure, .on_refused = on_refused};
+static const struct listener_handlers portal_handlers = {
+    .on_accept = on_portal, .on_pressure = on_pressure, .on_refused = on_refused};
 
 static void on_device_closed(void *arg)
 {
@@ -237,6 +251,14 @@ static void on_second(void *arg)
 
 /* ---- life ---- */
 
+static struct listener_options accepting(const struct config *config, const char *proxy)
+{
+    return (struct listener_options){
+        .connections_max = (size_t)config->connections_max,
+        .proxy_timeout_ms = strcmp(proxy, "required") == 0 ? (unsigned)config->handshake_timeout_ms : 0,
+    };
+}
+
 static enum err start(struct worker *worker)
 {
     const struct child_setup *setup = worker->setup;
@@ -256,7 +278,8 @@ static enum err start(struct worker *worker)
         .tls = setup->portal_tls,
         .worker = worker->number,
     };
-    const struct listener_options accepting = {.connections_max = (size_t)config->connections_max};
+    const struct listener_options device_accepting = accepting(config, config->device_proxy);
+    const struct listener_options portal_accepting = accepting(config, config->portal_proxy);
 
     rpc_set_limits(&rpc, config);
     domain->loop = worker->loop;
@@ -283,9 +306,9 @@ static enum err start(struct worker *worker)
     worker->portals = rpc_server_new(&rpc, portal_services, sizeof portal_services / sizeof *portal_services,
                                      domain, &worker->surroundings, on_portal_closed, worker);
     worker->device_listener =
-        listener_new(worker->loop, setup->device_fd, &accepting, &device_handlers, worker);
+        listener_new(worker->loop, setup->device_fd, &device_accepting, &device_handlers, worker);
     worker->portal_listener =
-        listener_new(worker->loop, setup->portal_fd, &accepting, &portal_handlers, worker);
+        listener_new(worker->loop, setup->portal_fd, &portal_accepting, &portal_handlers, worker);
     if (!worker->devices || !worker->portals || !worker->device_listener || !worker->portal_listener)
         return ERR_NOMEM;
     timer_init(&worker->second, worker->loop, on_second, worker);

@@ -22,6 +22,9 @@ static int listening;
 static struct address address; /* of listening */
 static int accepted[64];
 static size_t accepted_count;
+static struct address accepted_peer; /* of the last one */
+static enum err refused[8];
+static size_t refused_count;
 static unsigned pressure_count;
 
 static void on_accept(int fd, const struct address *peer, void *arg)
@@ -30,6 +33,7 @@ static void on_accept(int fd, const struct address *peer, void *arg)
     assert_int_equal(peer->storage.ss_family, AF_INET);
     assert_true(accepted_count < sizeof(accepted) / sizeof(*accepted));
     accepted[accepted_count++] = fd;
+    accepted_peer = *peer;
 }
 
 static void on_pressure(void *arg)
@@ -38,15 +42,25 @@ static void on_pressure(void *arg)
     pressure_count++;
 }
 
-static const struct listener_handlers handlers = {.on_accept = on_accept, .on_pressure = on_pressure};
+static void on_refused(enum err why, const struct address *peer, void *arg)
+{
+    (void)peer;
+    (void)arg;
+    assert_true(refused_count < sizeof(refused) / sizeof(*refused));
+    refused[refused_count++] = why;
+}
+
+static const struct listener_handlers handlers = {
+    .on_accept = on_accept, .on_pressure = on_pressure, .on_refused = on_refused};
 static const struct listener_options no_limit = {0};
+static const struct listener_options with_proxy = {.connections_max = 2, .proxy_timeout_ms = 50};
 
 static int set_up(void **state)
 {
     (void)state;
     struct address any;
     struct buf why = {0};
-    accepted_count = pressure_count = 0;
+    accepted_count = refused_count = pressure_count = 0;
     loop = loop_new();
     if (!loop || address_parse("127.0.0.1:0", &any) != ERR_OK ||
         listener_open(&any, 64, &listening, &why) != ERR_OK)
@@ -170,6 +184,76 @@ static void running_out_of_descriptors_rests_and_recovers(void **state)
     listener_free(l);
 }
 
+/* "192.0.2.7:4711" */
+static const char proxied[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\7\xc0\0\2\1\x12\x67\1\xbb";
+#define PROXIED_BYTES (sizeof proxied - 1)
+
+static void proxy_header_is_taken_off_to_its_last_byte_and_no_further(void **state)
+{
+    (void)state;
+    char text[ADDRESS_TEXT_SIZE], rest[8];
+    struct listener *l = listener_new(loop, listening, &with_proxy, &handlers, accepted);
+    int client = connect_one();
+    for (size_t at = 0; at < PROXIED_BYTES; at++) { /* a byte at a time: it waits for the last one */
+        assert_int_equal(accepted_count, 0);
+        assert_int_equal(send(client, proxied + at, 1, 0), 1);
+        if (at == PROXIED_BYTES - 1)
+            assert_int_equal(send(client, "hello", 5, 0), 5);
+        run_for(1);
+    }
+    run_for(5);
+    assert_int_equal(accepted_count, 1);
+    address_print(&accepted_peer, text);
+    assert_string_equal(text, "192.0.2.7:4711");
+    assert_int_equal(recv(accepted[0], rest, sizeof rest, 0), 5);
+    assert_memory_equal(rest, "hello", 5);
+    assert_int_equal(listener_connections(l), 1);
+    close(client);
+    listener_free(l);
+}
+
+static void without_its_proxy_header_a_connection_is_refused_and_gives_its_room_back(void **state)
+{
+    (void)state;
+    struct listener *l = listener_new(loop, listening, &with_proxy, &handlers, accepted);
+    int silent = connect_one(), other = connect_one();
+    assert_int_equal(send(other, "\x16\x03\x01", 3, 0), 3);
+    run_for(10);
+    assert_int_equal(refused_count, 1);
+    assert_int_equal(refused[0], ERR_MALFORMED);
+    run_for(80);
+    assert_int_equal(refused_count, 2);
+    assert_int_equal(refused[1], ERR_TIMEOUT);
+    int gone = connect_one();
+    assert_int_equal(send(gone, proxied, PROXIED_BYTES - 1, 0), PROXIED_BYTES - 1);
+    close(gone);
+    run_for(10);
+    assert_int_equal(refused_count, 3);
+    assert_int_equal(refused[2], ERR_CLOSED);
+    assert_int_equal(listener_connections(l), 0);
+    assert_int_equal(accepted_count, 0);
+    close(silent);
+    close(other);
+    listener_free(l);
+}
+
+static void those_that_wait_for_their_proxy_header_count_and_end_with_the_listener(void **state)
+{
+    (void)state;
+    char byte;
+    struct listener *l = listener_new(loop, listening, &with_proxy, &handlers, accepted);
+    int clients[3];
+    for (size_t i = 0; i < 3; i++)
+        clients[i] = connect_one();
+    run_for(5);
+    assert_int_equal(listener_connections(l), 2);
+    listener_free(l);
+    assert_int_equal(recv(clients[0], &byte, 1, 0), 0);
+    assert_int_equal(accepted_count + refused_count, 0);
+    for (size_t i = 0; i < 3; i++)
+        close(clients[i]);
+}
+
 static void taken_address_is_told(void **state)
 {
     (void)state;
@@ -222,6 +306,9 @@ int main(void)
         TEST(accepting_stops_at_the_limit_and_goes_on_after_a_release),
         TEST(paused_listener_leaves_connections_waiting),
         TEST(running_out_of_descriptors_rests_and_recovers),
+        TEST(proxy_header_is_taken_off_to_its_last_byte_and_no_further),
+        TEST(without_its_proxy_header_a_connection_is_refused_and_gives_its_room_back),
+        TEST(those_that_wait_for_their_proxy_header_count_and_end_with_the_listener),
         TEST(taken_address_is_told),
         TEST(unix_socket_is_private_and_a_stale_one_is_replaced),
     };
