@@ -12,30 +12,29 @@ local challenge, idempotency = KEYS[6], KEYS[7]
 local id, record, life, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local portal, session, asked, needed, supersede = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[10]
 
+local c = redis.call('HMGET', challenge, 'record', 'expires', 'superseded')
+local again, expires, superseded = c[1] == record, c[2], c[3]
 if asked ~= '' then
   local known = redis.call('GET', idempotency)
   if known then
     local known_id, known_asked = string.match(known, '^(%S+) (.*)$')
     if known_asked ~= asked then
       return {'conflict'}
-    elseif known_id ~= id or redis.call('HGET', challenge, 'record') ~= record then
+    elseif known_id ~= id or not again then
       return {'replay', known_id}
     end
   end
 end
-if redis.call('EXISTS', user) == 0 then
-  return {'no-user'}
+local routes, active = routes_of(redis.call('HGETALL', devices), presence, needed)
+if active == 0 then -- whoever has a device is there: both go at once
+  return {redis.call('EXISTS', user) == 0 and 'no-user' or 'no-device'}
 end
-if count_active(devices) == 0 then
-  return {'no-device'}
-end
-local routes = device_routes(devices, presence, needed)
 if #routes == 0 then
   return {'no-capable'}
 end
 
-local now, told, superseded = now_ms(), {}, 0
-if redis.call('HGET', challenge, 'record') ~= record then
+local now = now_ms()
+if not again then
   local all, open = redis.call('HGETALL', pending), {}
   for i = 1, #all, 2 do
     local expire = parse_pending(all[i + 1])
@@ -47,7 +46,8 @@ if redis.call('HGET', challenge, 'record') ~= record then
       limits_settled(limits, expire, 'expired', '')
     end
   end
-  local refused, until_ms = limits_refuse(limits, now, session)
+  local read = limits_read(limits, now, session)
+  local refused, until_ms = limits_refuse(read, now, session)
   if refused then
     return {refused, string.format('%d', until_ms)}
   end
@@ -66,19 +66,19 @@ if redis.call('HGET', challenge, 'record') ~= record then
     redis.call('HDEL', pending, supersede)
     limits_settled(limits, now, 'superseded', '')
     redis.call('HSET', challenge, 'superseded', supersede)
+    superseded = supersede
   end
+  expires = string.format('%d', now + life)
   redis.call('HSET', challenge, 'record', record, 'state', 'pending', 'revision', 1, 'created', now,
-    'expires', now + life, 'session', session, 'attempt', 1, 'sent', now)
+    'expires', expires, 'session', session, 'attempt', 1, 'sent', now)
   redis.call('PEXPIRE', challenge, life + keep)
-  redis.call('HSET', pending, id, string.format('%d %d %s %s', now + life, needed, portal, session))
+  redis.call('HSET', pending, id, string.format('%s %d %s %s', expires, needed, portal, session))
   redis.call('PEXPIRE', pending, 3600000)
-  limits_count_push(limits, now)
+  limits_count_push(limits, read, now)
   if asked ~= '' then
     redis.call('SET', idempotency, id .. ' ' .. asked, 'PX', 600000)
   end
 end
-if supersede and redis.call('HGET', challenge, 'superseded') == supersede then -- now, or in a call whose reply was lost
-  told, superseded = waiters(KEYS[8]), 1
-end
-return {'ok', tostring(now), redis.call('HGET', challenge, 'expires'), routes, told, superseded,
-  superseded == 1 and device_routes(devices, presence) or {}}
+local took_place = supersede and superseded == supersede -- now, or in a call whose reply was lost
+return {'ok', tostring(now), expires, routes, took_place and waiters(KEYS[8]) or {}, took_place and 1 or 0,
+  took_place and device_routes(devices, presence) or {}}

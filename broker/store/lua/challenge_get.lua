@@ -3,21 +3,13 @@
 --     {device id, progress, ...}, attempt} | {'gone'}
 local challenge = KEYS[1]
 
-if redis.call('EXISTS', challenge) == 0 then
+local c = read_hash(challenge)
+if not next(c) then
   return {'gone'}
 end
-if ARGV[1] ~= '' then
-  redis.call('HSET', challenge, 'w:' .. ARGV[1], 1)
-end
-local c, progress = {}, {}
-local all = redis.call('HGETALL', challenge)
-for i = 1, #all, 2 do
-  if string.sub(all[i], 1, 2) == 'p:' then
-    progress[#progress + 1] = string.sub(all[i], 3)
-    progress[#progress + 1] = all[i + 1]
-  else
-    c[all[i]] = all[i + 1]
-  end
+local waiter = 'w:' .. ARGV[1]
+if ARGV[1] ~= '' and not c[waiter] then
+  redis.call('HSET', challenge, waiter, 1)
 end
 return {'ok', tostring(now_ms()), c.record or '', c.state or '', c.revision or '0', c.created or '0',
-  c.expires or '0', c.settled or '', c.settlement or '', progress, c.attempt or '1'}
+  c.expires or '0', c.settled or '', c.settlement or '', progress_of(c), c.attempt or '1'}

@@ -12,30 +12,33 @@ local challenge, pending, devices, presence, limits = KEYS[1], KEYS[2], KEYS[3],
 local id, record, wanted, keep = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local device_id, head, settlement, call = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
-local c = redis.call('HMGET', challenge, 'record', 'state', 'expires', 'settlement', 'session', 'created', 'settled_by')
-if c[1] ~= record then
+local c = read_hash(challenge)
+if c.record ~= record then
   return {'gone'}
 end
-local function outcome(how, state, by, locks)
-  local lock = locks and redis.call('HMGET', challenge, 'locked_until', 'lock_ends') or {}
-  local others = {}
-  for other in string.gmatch(lock[2] or '', '%S+') do
+local all_devices = redis.call('HGETALL', devices)
+local function outcome(how, by, locks)
+  local others, routes = {}, routes_of(all_devices, presence, 0)
+  for other in string.gmatch(locks and c.lock_ends or '', '%S+') do
     others[#others + 1] = other
   end
-  return {how, state, by, device_routes(devices, presence), waiters(challenge), lock[1] or '', others}
+  return {how, c.state, by, routes, waiters_of(c), locks and c.locked_until or '', others}
 end
-if not (MOVES[c[2]] and MOVES[c[2]][wanted]) then
-  local again = c[7] == call
-  return outcome(again and 'moved' or 'already', c[2], c[4] or '', again or (settlement ~= '' and c[4] == settlement))
+if not (MOVES[c.state] and MOVES[c.state][wanted]) then
+  local again = c.settled_by == call
+  return outcome(again and 'moved' or 'already', c.settlement or '', again or (settlement ~= '' and c.settlement == settlement))
 end
 if device_id ~= '' then
-  local device = redis.call('HGET', devices, device_id)
+  local device = false
+  for i = 1, #all_devices, 2 do
+    device = all_devices[i] == device_id and all_devices[i + 1] or device
+  end
   if not is_active(device) or string.sub(device, 1, #head) ~= head then
     return {'device'}
   end
 end
 local now = now_ms()
-local over = now >= tonumber(c[3])
+local over = now >= tonumber(c.expires)
 if wanted == 'expired' and not over then
   return {'early'}
 end
@@ -48,22 +51,28 @@ if over then
   wanted, settlement = 'expired', '' -- too late for whatever else was wanted
 elseif withdrawn then
   wanted, settlement = 'cancelled', '' -- the phone that it asked about has nothing to wait for any more
-elseif wanted == 'approved' and limits_number(limits, 'locked_at') >= tonumber(c[6]) then
+elseif wanted == 'approved' and limits_number(limits, 'locked_at') >= tonumber(c.created) then
   wanted, settlement = 'cancelled', '' -- push was locked since: what was pending then is over
 end
-redis.call('HSET', challenge, 'state', wanted, 'settled', now, 'settled_by', call)
-if settlement ~= '' then
-  redis.call('HSET', challenge, 'settlement', settlement)
-end
-redis.call('HINCRBY', challenge, 'revision', 1)
-redis.call('PEXPIRE', challenge, keep)
 local was_pending = redis.call('HDEL', pending, id) == 1
 local locked_until = 0
 if was_pending or wanted ~= 'expired' then -- else challenge_create has counted it as missed
-  locked_until = limits_settled(limits, wanted == 'expired' and tonumber(c[3]) or now, wanted, c[5] or '')
+  locked_until = limits_settled(limits, wanted == 'expired' and tonumber(c.expires) or now, wanted, c.session or '')
+end
+local written = {'state', wanted, 'settled', now, 'settled_by', call, 'revision', tonumber(c.revision) + 1}
+local function write(field, value)
+  c[field] = value
+  written[#written + 1] = field
+  written[#written + 1] = value
+end
+if settlement ~= '' then
+  write('settlement', settlement)
 end
 if locked_until > 0 then
-  redis.call('HSET', challenge, 'locked_until', string.format('%d', locked_until), 'lock_ends',
-    table.concat(redis.call('HKEYS', pending), ' '))
+  write('locked_until', string.format('%d', locked_until))
+  write('lock_ends', table.concat(redis.call('HKEYS', pending), ' '))
 end
-return outcome('moved', wanted, settlement, true)
+redis.call('HSET', challenge, unpack(written))
+redis.call('PEXPIRE', challenge, keep)
+c.state = wanted
+return outcome('moved', settlement, true)

@@ -21,4 +21,4 @@ for i = 1, #all, 2 do
   end
 end
 return {'ok', tostring(now), device, old ~= ARGV[3] and old or '', waiting,
-  string.format('%d', limits_locked_until(KEYS[4], now))}
+  string.format('%d', limits_locked_until(limits_read(KEYS[4], now, ''), now))}

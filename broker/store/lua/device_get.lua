@@ -11,4 +11,4 @@ for i = 1, #all, 2 do
     found[#found + 1] = redis.call('HGET', presence, all[i]) or ''
   end
 end
-return {redis.call('EXISTS', user), found, string.format('%d', limits_locked_until(limits, now)), tostring(now)}
+return {redis.call('EXISTS', user), found, string.format('%d', limits_locked_until(limits_read(limits, now, ''), now)), tostring(now)}

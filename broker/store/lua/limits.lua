@@ -18,43 +18,46 @@ local function limits_number(limits, field)
   return tonumber(redis.call('HGET', limits, field) or '0')
 end
 
--- Pushes of the day that is running; 0 when a new one has begun.
-local function limits_pushes(limits, now)
-  return now < limits_number(limits, 'day') + DAY_MS and limits_number(limits, 'pushes') or 0
+-- What decides about a push, as numbers; pushes are those of the day that is running, 0 when a new one has begun.
+local function limits_read(limits, now, session)
+  local fields = redis.call('HMGET', limits, 'locked_until', 'not_before', 'day', 'pushes', 's:' .. session)
+  local read = {}
+  for i, name in ipairs({'locked_until', 'not_before', 'day', 'pushes', 'session'}) do
+    read[name] = tonumber(fields[i] or '0')
+  end
+  if now >= read.day + DAY_MS then
+    read.day, read.pushes = now, 0
+  end
+  return read
 end
 
 -- Until when push is locked; 0 where it is not.
-local function limits_locked_until(limits, now)
-  local until_ms = limits_number(limits, 'locked_until')
-  if now < until_ms then
-    return until_ms
+local function limits_locked_until(read, now)
+  if now < read.locked_until then
+    return read.locked_until
   end
-  return limits_pushes(limits, now) >= PUSHES_A_DAY and limits_number(limits, 'day') + DAY_MS or 0
+  return read.pushes >= PUSHES_A_DAY and read.day + DAY_MS or 0
 end
 
 -- Why a push must not be sent now: 'locked' or 'backoff', and until when; nil where nothing speaks against it.
-local function limits_refuse(limits, now, session)
-  if now < limits_number(limits, 'locked_until') then
-    return 'locked', limits_number(limits, 'locked_until')
+local function limits_refuse(read, now, session)
+  if now < read.locked_until then
+    return 'locked', read.locked_until
   end
-  if session ~= '' and limits_number(limits, 's:' .. session) > now - KEPT_MS then
+  if session ~= '' and read.session > now - KEPT_MS then
     return nil
   end
-  if limits_locked_until(limits, now) > 0 then
-    return 'locked', limits_locked_until(limits, now)
+  local locked_until = limits_locked_until(read, now)
+  if locked_until > 0 then
+    return 'locked', locked_until
   end
-  local not_before = limits_number(limits, 'not_before')
-  if now < not_before then
-    return 'backoff', not_before
+  if now < read.not_before then
+    return 'backoff', read.not_before
   end
 end
 
-local function limits_count_push(limits, now)
-  if limits_pushes(limits, now) == 0 then
-    redis.call('HSET', limits, 'day', now, 'pushes', 1)
-  else
-    redis.call('HINCRBY', limits, 'pushes', 1)
-  end
+local function limits_count_push(limits, read, now)
+  redis.call('HSET', limits, 'day', read.pushes == 0 and now or read.day, 'pushes', read.pushes + 1)
   redis.call('PEXPIRE', limits, KEPT_MS)
 end
 

@@ -15,17 +15,27 @@ local function can_do(presence, needed)
 end
 
 -- The routing that a caller fans out by: device id, presence ('' where it has none) for each active device that can do
--- what is needed (a bit of capabilities, 0 for nothing).
-local function device_routes(devices_key, presence_key, needed)
-  local routes = {}
-  local devices = redis.call('HGETALL', devices_key)
+-- what is needed (a bit of capabilities, 0 for nothing); and how many are active. Devices: what HGETALL says of them.
+local function routes_of(devices, presence_key, needed)
+  local active, routes = {}, {}
   for i = 1, #devices, 2 do
-    local presence = redis.call('HGET', presence_key, devices[i]) or ''
-    if is_active(devices[i + 1]) and can_do(presence, needed or 0) then
-      routes[#routes + 1] = devices[i]
+    if is_active(devices[i + 1]) then
+      active[#active + 1] = devices[i]
+    end
+  end
+  local presences = #active > 0 and redis.call('HMGET', presence_key, unpack(active)) or {}
+  for i, id in ipairs(active) do
+    local presence = presences[i] or ''
+    if can_do(presence, needed) then
+      routes[#routes + 1] = id
       routes[#routes + 1] = presence
     end
   end
+  return routes, #active
+end
+
+local function device_routes(devices_key, presence_key)
+  local routes = routes_of(redis.call('HGETALL', devices_key), presence_key, 0)
   return routes
 end
 
@@ -45,7 +55,39 @@ local function count_active(devices_key)
   return active
 end
 
--- The inboxes that wait for changes of a challenge or enrolment: fields 'w:<inbox>'.
+-- A hash as a table. Reading all of one at once costs Redis less than asking twice for a part of it.
+local function read_hash(key)
+  local hash, all = {}, redis.call('HGETALL', key)
+  for i = 1, #all, 2 do
+    hash[all[i]] = all[i + 1]
+  end
+  return hash
+end
+
+-- The inboxes that wait for changes of a challenge: fields 'w:<inbox>' of what was read of it.
+local function waiters_of(hash)
+  local inboxes = {}
+  for field in pairs(hash) do
+    if string.sub(field, 1, 2) == 'w:' then
+      inboxes[#inboxes + 1] = string.sub(field, 3)
+    end
+  end
+  return inboxes
+end
+
+-- How far it came on each phone: device id, what challenge_progress has written, ...
+local function progress_of(challenge)
+  local progress = {}
+  for field, value in pairs(challenge) do
+    if string.sub(field, 1, 2) == 'p:' then
+      progress[#progress + 1] = string.sub(field, 3)
+      progress[#progress + 1] = value
+    end
+  end
+  return progress
+end
+
+-- The same inboxes of a challenge or enrolment that was not read as a whole.
 local function waiters(key)
   local inboxes = {}
   for _, field in ipairs(redis.call('HKEYS', key)) do
