@@ -29,6 +29,7 @@ struct subject {
     struct store_call *read;
     bool again;  /* it changed while the read was under way */
     bool waited; /* it was read while it was pending */
+    bool seen;   /* it was read once: it is there, or was lost */
     bool busy;   /* a reply is being handed out: it must not be freed now */
     struct timer timer;
     int64_t started_mono_ms;
@@ -143,6 +144,11 @@ static void go_on(struct subject *subject, int64_t until_over_ms)
 /* Redis is away: whoever has had a snapshot goes on waiting, the others are told. */
 static void on_read_failed(struct subject *subject, enum err e)
 {
+    if (e == ERR_NOT_FOUND && subject->seen) {
+        METRIC_ADD(WATCHED_LOST, 1);
+        LOG(WARN, DOMAIN, "watched-lost", "id=%s", subject->id);
+        e = ERR_LOST;
+    }
     bool passing = e == ERR_UNAVAILABLE || e == ERR_TIMEOUT;
     struct list waiting;
     list_init(&waiting);
@@ -186,6 +192,7 @@ static void on_challenge_read(enum err e, const struct challenge_view *view, voi
         on_read_failed(subject, e);
         return;
     }
+    subject->seen = true;
     bool over = view->now_unix_ms >= view->expire_unix_ms;
     bool late = clock_mono_ms() - subject->started_mono_ms >= reread_at_ms[0] && view->progress_count == 0;
     if (view->state == CHALLENGE_PENDING && over)
@@ -209,6 +216,7 @@ static void on_enrolment_read(enum err e, const struct enrolment_view *view, voi
         on_read_failed(subject, e);
         return;
     }
+    subject->seen = true;
     enrolment_seen(subject->owner->domain, view);
     bool final = !enrolment_state_open(view->state);
     int64_t left_ms = view->expire_unix_ms - view->now_unix_ms;

@@ -17,7 +17,8 @@ struct watch;
 struct watches;
 
 /**
- * A snapshot, of a higher revision than the one before; or an error, with NULL: ERR_NOT_FOUND, ERR_UNAVAILABLE (before
+ * A snapshot, of a higher revision than the one before; or an error, with NULL: ERR_NOT_FOUND, ERR_LOST (it was there, and Redis lost
+ * it in a fail-over or a crash), ERR_UNAVAILABLE (before
  * the first snapshot only), ERR_BAD_SIGNATURE and others of store.h. After a final snapshot or an error the watch is
  * over and must not be cancelled any more. May be called inside watches_changed(), never inside watch_challenge().
  */

@@ -102,6 +102,17 @@ void address_print(const struct address *a, char out[ADDRESS_TEXT_SIZE])
     }
 }
 
+/* Those of one form are compared as text: the rest of the storage is anybody's. */
+bool address_equal(const struct address *a, const struct address *b)
+{
+    char texts[2][ADDRESS_TEXT_SIZE];
+    if (a->len != b->len || a->len == 0)
+        return a->len == b->len;
+    address_print(a, texts[0]);
+    address_print(b, texts[1]);
+    return strcmp(texts[0], texts[1]) == 0;
+}
+
 bool address_is_unix(const struct address *a)
 {
     return a->storage.ss_family == AF_UNIX;

@@ -31,6 +31,8 @@ void address_print(const struct address *a, char out[ADDRESS_TEXT_SIZE]);
 
 bool address_is_unix(const struct address *a);
 
+bool address_equal(const struct address *a, const struct address *b);
+
 /** True for one host, whatever the ports: the whole of an IPv4 address, the first 64 bits of an IPv6 one. */
 bool address_same_host(const struct address *a, const struct address *b);
 

@@ -98,6 +98,10 @@ void rpc_fail_store(struct rpc_call *call, enum err e)
                  "the broker cannot reach its store; it may or may not have been done: repeat it with the "
                  "same idempotency key");
         return;
+    case ERR_LOST:
+        rpc_fail(call, RPC_ABORTED,
+                 "lost by a fail-over of the store: it was not answered; publish it again");
+        return;
     case ERR_BAD_SIGNATURE:
     case ERR_MALFORMED:
         rpc_fail(call, RPC_DATA_LOSS, "a stored record is damaged and was not used; tell the operator");

@@ -22,7 +22,8 @@
 
 struct inbox {
     struct store *store;
-    struct redis_conn *reader; /* NULL before the first generation */
+    struct redis_conn *reader;     /* NULL before the first generation */
+    struct address reader_address; /* where it reads */
     struct redis_command *read;
     struct buf encoded;      /* the read's */
     struct store_call *call; /* open or renew under way */
@@ -135,7 +136,6 @@ static void on_reread_due(void *arg)
 static void open_next(struct inbox *inbox)
 {
     struct store *store = inbox->store;
-    struct address address;
     timer_cancel(&inbox->reread);
     snprintf(inbox->name, sizeof inbox->name, "w%u.%s.%u", store->options.slot, inbox->boot,
              ++inbox->generation);
@@ -143,9 +143,14 @@ static void open_next(struct inbox *inbox)
     /* A read blocks its connection on the old name, and whatever is sent behind it for as long: so a new one. */
     redis_conn_close(inbox->reader);
     inbox->read = NULL;
-    redis_find(store->redis, &key, &address);
-    inbox->reader = redis_conn_open(store->loop, &store->options.redis->login, &address, READ_BLOCK_MS,
-                                    &reader_handlers, inbox);
+    inbox->reader = NULL;
+    if (!redis_find(store->redis, &key, &inbox->reader_address)) {
+        inbox->name[0] = '\0';
+        timer_start(&inbox->renew, RENEW_MS); /* sooner once it is known: the store's connection is up then */
+        return;
+    }
+    inbox->reader = redis_conn_open(store->loop, &store->options.redis->login, &inbox->reader_address,
+                                    READ_BLOCK_MS, &reader_handlers, inbox);
     struct store_call *call = call_new(store, SCRIPT_inbox_open, inbox->name, on_opened, inbox);
     call_key(call, key);
     call_arg_int(call, INBOX_LIFE_MS);
@@ -164,12 +169,21 @@ static void on_renewed(struct store_call *call, enum err e, const redisReply *re
     timer_start(&inbox->renew, RENEW_MS);
 }
 
+/* Another server has it than the one that it is read from. That may have a copy, but of what age nobody knows. */
+static bool has_moved(const struct inbox *inbox)
+{
+    struct key key = key_inbox(inbox->name);
+    struct address address;
+    return redis_find(inbox->store->redis, &key, &address) &&
+           !address_equal(&address, &inbox->reader_address);
+}
+
 void inbox_check(struct inbox *inbox)
 {
     if (inbox->call)
         return;
     timer_cancel(&inbox->renew);
-    if (!inbox->name[0]) {
+    if (!inbox->name[0] || has_moved(inbox)) {
         open_next(inbox);
         return;
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "store/sentinel.h"
 
 struct redis {
     const struct redis_options *options;
@@ -10,6 +11,8 @@ struct redis {
     const struct redis_handlers *handlers;
     void *arg;
     struct redis_conn *conn;
+    struct address address;      /* of the server; len 0: not known */
+    struct sentinels *sentinels; /* NULL without */
     struct list requests;
 };
 
@@ -64,6 +67,8 @@ void redis_cancel(struct redis_request *request)
 static void on_up(void *arg)
 {
     struct redis *redis = arg;
+    if (redis->sentinels)
+        sentinels_hurry(redis->sentinels, false);
     if (redis->handlers->on_up)
         redis->handlers->on_up(redis->arg);
 }
@@ -71,8 +76,17 @@ static void on_up(void *arg)
 static void on_down(void *arg)
 {
     struct redis *redis = arg;
+    if (redis->sentinels)
+        sentinels_hurry(redis->sentinels, true);
     if (redis->handlers->on_down)
         redis->handlers->on_down(redis->arg);
+}
+
+static void on_master(const struct address *master, void *arg)
+{
+    struct redis *redis = arg;
+    redis->address = *master;
+    redis_conn_dial(redis->conn, master);
 }
 
 static const struct redis_conn_handlers conn_handlers = {.on_up = on_up, .on_down = on_down};
@@ -86,8 +100,11 @@ struct redis *redis_open(struct loop *loop, const struct redis_options *options,
     redis->handlers = handlers;
     redis->arg = arg;
     list_init(&redis->requests);
-    redis->conn =
-        redis_conn_open(loop, &options->login, &options->address, timeout_ms, &conn_handlers, redis);
+    redis->conn = redis_conn_open(loop, &options->login, NULL, timeout_ms, &conn_handlers, redis);
+    if (options->kind == REDIS_SENTINEL)
+        redis->sentinels = sentinels_new(loop, options, on_master, redis);
+    else
+        on_master(&options->addresses[0], redis);
     return redis;
 }
 
@@ -95,6 +112,7 @@ void redis_close(struct redis *redis)
 {
     if (!redis)
         return;
+    sentinels_free(redis->sentinels);
     redis_conn_close(redis->conn);
     while (!list_empty(&redis->requests))
         request_free(CONTAINER_OF(redis->requests.next, struct redis_request, node));
@@ -111,8 +129,9 @@ int64_t redis_since_unix_ms(const struct redis *redis)
     return redis_conn_since_unix_ms(redis->conn);
 }
 
-void redis_find(const struct redis *redis, const struct key *key, struct address *ret)
+bool redis_find(const struct redis *redis, const struct key *key, struct address *ret)
 {
     (void)key;
-    *ret = redis->options->address;
+    *ret = redis->address;
+    return ret->len != 0;
 }

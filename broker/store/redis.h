@@ -50,7 +50,7 @@ struct redis_request *redis_send(struct redis *redis, const struct key *key, siz
 /** No callback will come; what was sent may take effect. */
 void redis_cancel(struct redis_request *request);
 
-/** The server that has @p key, for a connection of the caller's own. */
-void redis_find(const struct redis *redis, const struct key *key, struct address *ret);
+/** The server that has @p key, for a connection of the caller's own. False while that is not known. */
+bool redis_find(const struct redis *redis, const struct key *key, struct address *ret);
 
 #endif

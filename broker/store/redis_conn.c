@@ -335,11 +335,6 @@ static void connect_now(void *arg)
         reconnect_later(c);
 }
 
-static bool same_address(const struct address *a, const struct address *b)
-{
-    return a->len == b->len && memcmp(&a->storage, &b->storage, a->len) == 0;
-}
-
 struct redis_conn *redis_conn_open(struct loop *loop, const struct redis_login *login,
                                    const struct address *address, unsigned patience_ms,
                                    const struct redis_conn_handlers *handlers, void *arg)
@@ -362,7 +357,7 @@ struct redis_conn *redis_conn_open(struct loop *loop, const struct redis_login *
 
 void redis_conn_dial(struct redis_conn *c, const struct address *address)
 {
-    if (same_address(&c->address, address))
+    if (address_equal(&c->address, address))
         return;
     c->address = *address;
     c->backoff_ms = 0;

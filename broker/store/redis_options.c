@@ -11,7 +11,7 @@
 
 bool redis_is_named(const struct config *config)
 {
-    return config->redis[0] != '\0';
+    return config->redis[0] || config->redis_sentinels.count;
 }
 
 /* Looked up here, once: workers only ever dial addresses. */
@@ -69,27 +69,53 @@ static enum err set_up_tls(const struct config *config, struct redis_login *logi
                           config->redis_tls_key, &login->tls, why);
 }
 
+static enum err find_servers(const struct config *config, const char *embedded, struct redis_options *ret,
+                             struct buf *why)
+{
+    const struct config_strings *sentinels = &config->redis_sentinels;
+    if (config->redis[0] && sentinels->count)
+        return REFUSE(why, "redis and redis_sentinels exclude each other");
+    ret->kind = sentinels->count ? REDIS_SENTINEL : REDIS_SINGLE;
+    ret->address_count = sentinels->count ? sentinels->count : 1;
+    if (ret->kind == REDIS_SINGLE)
+        return look_up(config->redis[0] ? config->redis : embedded, &ret->addresses[0], why);
+    for (size_t i = 0; i < sentinels->count; i++)
+        TRY(look_up(sentinels->at[i], &ret->addresses[i], why));
+    return ERR_OK;
+}
+
+static enum err set_up_login(const char *user, const char *file_option, const char *file,
+                             struct buf *password, struct redis_login *login, struct buf *why)
+{
+    login->user = user;
+    TRY(read_password(file_option, file, password, &login->password, why));
+    return user[0] && login->password.len == 0 ? REFUSE(why, "%s is needed with its user", file_option)
+                                               : ERR_OK;
+}
+
 enum err redis_options_load(const struct config *config, const char *embedded, struct redis_options *ret,
                             struct buf *why)
 {
-    *ret = (struct redis_options){.login = {.master = true}};
-    struct redis_login *login = &ret->login;
+    *ret = (struct redis_options){.master_name = config->redis_master, .login = {.master = true}};
+    TRY(find_servers(config, embedded, ret, why));
     if (!redis_is_named(config))
-        return look_up(embedded, &ret->address, why);
-    login->user = config->redis_user;
-    login->database = (unsigned)config->redis_database;
-    login->permissions = true;
-    TRY(look_up(config->redis, &ret->address, why));
-    TRY(read_password("redis_password_file", config->redis_password_file, &ret->password, &login->password,
-                      why));
-    if (login->user[0] && login->password.len == 0)
-        return REFUSE(why, "redis_password_file is needed with redis_user");
-    return set_up_tls(config, login, why);
+        return ERR_OK;
+    ret->login.database = (unsigned)config->redis_database;
+    ret->login.permissions = true;
+    TRY(set_up_login(config->redis_user, "redis_password_file", config->redis_password_file, &ret->password,
+                     &ret->login, why));
+    TRY(set_up_login(config->redis_sentinel_user, "redis_sentinel_password_file",
+                     config->redis_sentinel_password_file, &ret->sentinel_password, &ret->sentinel_login,
+                     why));
+    TRY(set_up_tls(config, &ret->login, why));
+    ret->sentinel_login.tls = ret->login.tls;
+    return ERR_OK;
 }
 
 void redis_options_done(struct redis_options *options)
 {
     SSL_CTX_free(options->login.tls);
     buf_done(&options->password);
+    buf_done(&options->sentinel_password);
     *options = (struct redis_options){0};
 }

@@ -11,10 +11,20 @@
 
 #define REDIS_PASSWORD_MAX_BYTES 512
 
+#define REDIS_ADDRESSES_MAX      64
+
+enum redis_kind {
+    REDIS_SINGLE,   /* one server; the embedded one too */
+    REDIS_SENTINEL, /* a master, which Sentinels name */
+};
+
 struct redis_options {
-    struct address address;
-    struct redis_login login; /* its password is ours */
-    struct buf password;
+    enum redis_kind kind;
+    size_t address_count;
+    struct address addresses[REDIS_ADDRESSES_MAX]; /* the server; the Sentinels */
+    const char *master_name;
+    struct redis_login login, sentinel_login; /* their passwords are in the next two */
+    struct buf password, sentinel_password;
 };
 
 /**

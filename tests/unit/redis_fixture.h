@@ -67,7 +67,8 @@ static inline int redis_start(void)
         snprintf(redis.socket, sizeof redis.socket, "%s/redis.sock", redis.dir);
         snprintf(redis.address, sizeof redis.address, "unix:%s", redis.socket);
         redis.options.login.master = true;
-        if (address_parse(redis.address, &redis.options.address) != ERR_OK)
+        redis.options.address_count = 1;
+        if (address_parse(redis.address, &redis.options.addresses[0]) != ERR_OK)
             return -1;
     }
     redis.pid = fork();
