@@ -40,8 +40,8 @@ DEVICE_SRC  := $(filter-out clients/device/example.c,$(wildcard clients/device/*
 CLI_SRC     := $(filter-out clients/cli/main.c,$(wildcard clients/cli/*.c))
 UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 UNIT        := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
-SWARM_SRC   := $(filter-out tests/bench/floor.c tests/bench/record_bench.c,$(wildcard tests/bench/*.c))
-BENCH       := $(BUILD)/swarm $(BUILD)/floor $(BUILD)/record_bench
+SWARM_SRC   := $(filter-out tests/bench/floor.c tests/bench/tls_bench.c,$(wildcard tests/bench/*.c))
+BENCH       := $(BUILD)/swarm $(BUILD)/floor $(BUILD)/tls_bench
 FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
 
@@ -133,7 +133,7 @@ $(BUILD)/swarm: $(SWARM_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libnanopush-device.a $(BU
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/floor: $(BUILD)/tests/bench/floor.o
 	$(CC) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
-$(BUILD)/record_bench: $(BUILD)/tests/bench/record_bench.o $(BUILD)/libbroker.a
+$(BUILD)/tls_bench: $(BUILD)/tests/bench/tls_bench.o $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/device-example: $(BUILD)/clients/device/example.o $(BUILD)/libnanopush-device.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lssl -lcrypto
@@ -143,6 +143,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcli.a $(BUILD)/libnan
 $(BUILD)/tests/transcode: $(BUILD)/tests/integration/transcode.o $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/tests/unit/test_nonce: LDFLAGS += -Wl,--wrap=traffic_seal
+$(BUILD)/tests/unit/test_tls13_kdf: LDFLAGS += -Wl,--wrap=hkdf_extract
 # The limits are tested on a clock of the test's own: the same scripts, with another time.lua in front.
 $(BUILD)/gen/store/scripts_virtual.c: $(SCRIPT_GEN) tests/unit/virtual_time.lua
 	broker/store/embed.sh broker $(BUILD)/gen/store/moves.lua tests/unit/virtual_time.lua > $@.tmp

@@ -12,7 +12,7 @@
 #include "core/config_check.h"
 #include "core/log.h"
 
-enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, PROXY, NAMES, DIALS };
+enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, PROXY, SECRETS, NAMES, DIALS };
 
 static bool is_any(const char *s)
 {
@@ -38,6 +38,7 @@ static const struct {
     [LEVEL] = {"\"error\", \"warn\", \"info\" or \"debug\"", is_level},
     [PORTS] = {"\"device\", \"all\" or \"off\"", config_is_ports},
     [PROXY] = {"\"refused\" or \"required\"", config_is_proxy},
+    [SECRETS] = {"\"kdf\" or \"keylog\"", config_is_secrets},
     [NAMES] = {"a list as [\"push.example.com\", \"192.0.2.7\"]", config_is_name},
     [DIALS] = {"a list as [\"192.0.2.7:6379\"]", config_is_dial},
 };
@@ -58,6 +59,7 @@ struct option_row {
 #define DEFAULT_LEVEL       DEFAULT_TEXT
 #define DEFAULT_PORTS       DEFAULT_TEXT
 #define DEFAULT_PROXY       DEFAULT_TEXT
+#define DEFAULT_SECRETS     DEFAULT_TEXT
 #define DEFAULT_NAMES       DEFAULT_TEXT
 #define DEFAULT_DIALS       DEFAULT_TEXT
 

@@ -33,6 +33,7 @@ struct config_strings {
 #define CONFIG_FIELD_LEVEL      CONFIG_FIELD_TEXT
 #define CONFIG_FIELD_PORTS      CONFIG_FIELD_TEXT
 #define CONFIG_FIELD_PROXY      CONFIG_FIELD_TEXT
+#define CONFIG_FIELD_SECRETS    CONFIG_FIELD_TEXT
 
 /** One member an option, named like it. Strings are on the heap and never NULL. */
 struct config {

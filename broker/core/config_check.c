@@ -104,6 +104,11 @@ bool config_is_proxy(const char *s)
     return strcmp(s, "refused") == 0 || strcmp(s, "required") == 0;
 }
 
+bool config_is_secrets(const char *s)
+{
+    return strcmp(s, "kdf") == 0 || strcmp(s, "keylog") == 0;
+}
+
 static unsigned min3(unsigned a, unsigned b, unsigned c)
 {
     unsigned ab = a < b ? a : b;

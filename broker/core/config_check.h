@@ -25,6 +25,9 @@ bool config_is_ports(const char *s);
 /** True for "refused" and "required": what a listener does about a PROXY header. */
 bool config_is_proxy(const char *s);
 
+/** True for "kdf" and "keylog": where the secrets of a TLS connection come from. */
+bool config_is_secrets(const char *s);
+
 /** Edits (insert, drop or change a character) that make @p b of @p a; a large number if one is above 63 long.
  */
 unsigned config_edit_distance(const char *a, const char *b);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/openssl_calls.h"
+#include "crypto/tls13_kdf.h"
 
 #define CIPHER_SUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define GROUPS        "X25519:P-256"
@@ -151,7 +152,7 @@ static enum err configure(SSL_CTX *ctx, const char *const *protocols, size_t cou
 enum err tls_server_new(const char *chain_path, const char *key_path, const char *const *protocols,
                         size_t count, bool alpn_required, SSL_CTX **ret, struct buf *why)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *ctx = SSL_CTX_new_ex(NULL, TLS13_KDF_PREFERRED, TLS_server_method());
     if (!ctx)
         return openssl_failed(ERR_NOMEM);
     enum err e = configure(ctx, protocols, count, alpn_required, why);

@@ -1,15 +1,11 @@
 #include "crypto/traffic.h"
 
-#include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto/openssl_calls.h"
-
-#define LABEL_PREFIX    "tls13 "
-#define LABEL_MAX_BYTES 12
+#include "crypto/hkdf.h"
 
 #define SUITE(ident, id, name, cipher, digest, secret_bytes, key_bytes)                                      \
     [TRAFFIC_##ident] = {id, secret_bytes, key_bytes, name, cipher, digest},
@@ -32,46 +28,13 @@ const struct traffic_suite *traffic_suite_find(uint16_t id)
 
 /* ---- derivation ---- */
 
-/* struct HkdfLabel with an empty context, and the counter of HKDF-Expand's one and only block behind it. */
-static size_t write_label(uint8_t out[LABEL_MAX_BYTES + 16], const char *label, size_t len)
-{
-    size_t prefix_len = sizeof LABEL_PREFIX - 1, label_len = strlen(label), n = 0;
-    out[n++] = 0;
-    out[n++] = (uint8_t)len;
-    out[n++] = (uint8_t)(prefix_len + label_len);
-    memcpy(out + n, LABEL_PREFIX, prefix_len);
-    n += prefix_len;
-    memcpy(out + n, label, label_len);
-    n += label_len;
-    out[n++] = 0;
-    out[n++] = 1;
-    return n;
-}
-
 enum err traffic_expand(const struct traffic_suite *suite, const uint8_t *secret, const char *label,
                         uint8_t *out, size_t len)
 {
-    static EVP_MAC *mac; /* fetched once: the fetch costs more than the MAC */
-    uint8_t info[LABEL_MAX_BYTES + 16], block[TRAFFIC_SECRET_MAX_BYTES];
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)suite->digest, 0),
-        OSSL_PARAM_construct_end()};
-    if (len == 0 || len > suite->secret_bytes || strlen(label) > LABEL_MAX_BYTES)
-        return ERR_INVALID;
-    if (!mac)
-        mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
-    if (!ctx)
-        return openssl_failed(ERR_NOMEM);
-    size_t made = 0;
-    bool done = EVP_MAC_init(ctx, secret, suite->secret_bytes, params) == 1 &&
-                EVP_MAC_update(ctx, info, write_label(info, label, len)) == 1 &&
-                EVP_MAC_final(ctx, block, &made, sizeof block) == 1 && made == suite->secret_bytes;
-    EVP_MAC_CTX_free(ctx);
-    if (done)
-        memcpy(out, block, len);
-    bytes_cleanse(block, sizeof block);
-    return done ? ERR_OK : openssl_failed(ERR_CRYPTO);
+    const struct hkdf *h = hkdf_find(suite->digest);
+    return h ? hkdf_expand_label(h, bytes_make(secret, suite->secret_bytes), bytes_of(label),
+                                 (struct bytes){0}, out, len)
+             : ERR_NOMEM;
 }
 
 /* ---- records ---- */

@@ -38,7 +38,7 @@ const struct traffic_suite *traffic_suite_find(uint16_t id);
 /**
  * HKDF-Expand-Label (RFC 8446, 7.1) with an empty context.
  * @param secret  suite->secret_bytes.
- * @param label   without "tls13 ", at most 12 characters.
+ * @param label   without "tls13 ", at most HKDF_LABEL_MAX_BYTES.
  * @param len     bytes wanted, 1 to suite->secret_bytes.
  * @return ERR_OK; ERR_INVALID; ERR_NOMEM; ERR_CRYPTO.
  */
@@ -53,7 +53,7 @@ struct traffic_key {
 
 /**
  * The cipher contexts of one process: one a suite and direction, keyed anew for each record. Even so a message costs
- * fewer instructions than in OpenSSL's own record layer (tests/bench/record_bench.c), and a context for each connection
+ * fewer instructions than in OpenSSL's own record layer (tests/bench/tls_bench.c), and a context for each connection
  * would be larger than all else that a parked one needs.
  */
 struct traffic_ciphers;

@@ -80,9 +80,15 @@ static enum err next_key(struct parked *p, enum direction d)
 
 static enum err set_direction(struct parked *p, enum direction d, const struct traffic_state *state)
 {
-    memcpy(secret_of(p, d), state->secret, shelf_of(p)->suite->secret_bytes);
+    const struct traffic_suite *suite = shelf_of(p)->suite;
+    uint8_t *secret = secret_of(p, d), *key = secret + suite->secret_bytes;
+    memcpy(secret, state->secret, suite->secret_bytes);
     p->records[d] = (uint32_t)state->records;
-    return derive_key(p, d);
+    if (!state->key_known || !state->iv_known)
+        return derive_key(p, d);
+    memcpy(key, state->key, suite->key_bytes);
+    memcpy(key + suite->key_bytes, state->iv, TRAFFIC_IV_BYTES);
+    return ERR_OK;
 }
 
 struct parked *parked_new(struct parking *parking, const struct traffic_suite *suite,

@@ -23,6 +23,8 @@ struct parked;
 struct traffic_state {
     uint8_t secret[TRAFFIC_SECRET_MAX_BYTES];
     uint64_t records; /* made or read with the keys of this secret: the next sequence number */
+    uint8_t key[TRAFFIC_KEY_MAX_BYTES], iv[TRAFFIC_IV_BYTES];
+    bool key_known, iv_known; /* else they are derived from the secret */
 };
 
 /**

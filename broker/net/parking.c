@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/metrics.h"
+#include "crypto/tls13_kdf.h"
 #include "net/record.h"
 
 #define BURST_PARKINGS 256 /* so many are worth a look through the heap */
@@ -25,6 +26,7 @@ struct park_notes {
 };
 
 const struct parking_options parking_options_default = {
+    .secrets = SECRETS_KDF,
     .records_per_key = 1u << 20,
     .records_max = 1u << 24,
     .update_s = 3600,
@@ -54,6 +56,54 @@ static int notes_index(void)
 }
 
 /* ---- what OpenSSL tells ---- */
+
+static void set_secret(struct traffic_state *state, bool *known, struct bytes secret)
+{
+    *state = (struct traffic_state){0};
+    *known = secret.len <= sizeof state->secret;
+    if (*known)
+        memcpy(state->secret, secret.p, secret.len);
+}
+
+static bool is_secret(const struct traffic_state *state, bool known, struct bytes secret)
+{
+    return known && secret.len <= sizeof state->secret &&
+           bytes_equal_secret(secret, bytes_make(state->secret, secret.len));
+}
+
+/* A key or IV counts for the direction whose secret it is made of. OpenSSL makes both right after the secret. */
+static void take_key(struct traffic_state *state, struct bytes label, struct bytes made)
+{
+    if (bytes_equal(label, bytes_of("key")) && made.len <= sizeof state->key) {
+        memcpy(state->key, made.p, made.len);
+        state->key_known = true;
+    } else if (bytes_equal(label, bytes_of("iv")) && made.len == sizeof state->iv) {
+        memcpy(state->iv, made.p, made.len);
+        state->iv_known = true;
+    }
+}
+
+/* RFC 8446, 7.1 to 7.3. What belongs to neither direction is not looked at. */
+static void on_expansion(struct bytes secret, struct bytes label, struct bytes made, void *arg)
+{
+    struct park_notes *notes = arg;
+    if (bytes_equal(label, bytes_of("c ap traffic"))) {
+        set_secret(&notes->read, &notes->read_known, made);
+        return;
+    }
+    if (bytes_equal(label, bytes_of("s ap traffic"))) {
+        set_secret(&notes->write, &notes->write_known, made);
+        return;
+    }
+    bool reading = is_secret(&notes->read, notes->read_known, secret);
+    if (!reading && !is_secret(&notes->write, notes->write_known, secret))
+        return;
+    struct traffic_state *state = reading ? &notes->read : &notes->write;
+    if (bytes_equal(label, bytes_of("traffic upd")))
+        set_secret(state, reading ? &notes->read_known : &notes->write_known, made);
+    else
+        take_key(state, label, made);
+}
 
 /* "LABEL <client random> <secret>", the last two in hex. Only the two labels that are asked for are looked at. */
 static bool read_secret(const char *line, const char *label, struct traffic_state *state)
@@ -98,7 +148,7 @@ static void on_message(int writing, int version, int type, const void *p, size_t
     const uint8_t *bytes = p;
     if (!notes || len == 0)
         return;
-    if (type == SSL3_RT_HANDSHAKE)
+    if (type == SSL3_RT_HANDSHAKE && notes->attachment->parking->options.secrets == SECRETS_KEYLOG)
         SSL_CTX_set_keylog_callback(SSL_get_SSL_CTX(ssl), announces_key(bytes[0]) ? on_keylog : NULL);
     else if (type == SSL3_RT_HEADER && bytes[0] == RECORD_APPLICATION_DATA)
         (writing ? &notes->write : &notes->read)->records++;
@@ -134,6 +184,17 @@ void park_notes_free(struct park_notes *notes)
 const struct parking_options *park_notes_options(const struct park_notes *notes)
 {
     return notes ? &notes->attachment->parking->options : &parking_options_default;
+}
+
+void park_notes_begin(struct park_notes *notes)
+{
+    if (notes && notes->attachment->parking->options.secrets == SECRETS_KDF)
+        tls13_kdf_observe(on_expansion, notes);
+}
+
+void park_notes_end(void)
+{
+    tls13_kdf_observe(NULL, NULL);
 }
 
 /* Out of memory here only means that there is no proof, and so no parking. */
@@ -211,6 +272,10 @@ enum park_result parking_take(struct park_notes *notes, SSL *ssl, struct parked 
         return PARK_REFUSED;
     }
     METRIC_ADD(PARKINGS, 1);
+    if (parking->options.secrets == SECRETS_KDF)
+        METRIC_ADD(PARKING_SECRETS_KDF, 1);
+    else
+        METRIC_ADD(PARKING_SECRETS_KEYLOG, 1);
     parking->parkings++;
     *ret = p;
     return PARK_DONE;
@@ -241,7 +306,7 @@ struct parking *parking_new(const struct parking_options *options, void (*on_mis
         slab_init(&shelf->slab, parked_bytes(shelf->suite), true);
     }
     parking->ciphers = traffic_ciphers_new();
-    if (parking->ciphers)
+    if (parking->ciphers && (options->secrets != SECRETS_KDF || tls13_kdf_load() == ERR_OK))
         return parking;
     parking_free(parking);
     return NULL;

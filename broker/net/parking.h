@@ -2,7 +2,8 @@
  * Where one worker's connections are parked: once its handshake is done and its owner has taken what it needs of it, an
  * SSL object (14 KB) is replaced by keys and counters (150 bytes), struct parked.
  *
- *     OpenSSL --keylog and message callbacks--> park_notes (in the channel) --parking_take()--> parked
+ *     OpenSSL --message callback------------------> park_notes (in the channel) --parking_take()--> parked
+ *             --TLS13-KDF, or keylog callback-------'
  *
  * The two counters are the danger: one that is too low would use a nonce twice. They are counted from OpenSSL's message
  * callback, and believed only when they prove themselves, on that very connection, by opening the last record that
@@ -16,13 +17,20 @@
 #include "base/slab.h"
 #include "net/parked.h"
 
+/* Where the traffic secrets of a connection come from. */
+enum parking_secrets {
+    SECRETS_KDF,    /* our own TLS13-KDF, with keys and IVs: crypto/tls13_kdf.h */
+    SECRETS_KEYLOG, /* OpenSSL's keylog callback, in hex; keys are derived once more */
+};
+
 struct parking_options {
+    enum parking_secrets secrets;
     uint32_t records_per_key; /* our own key update, and the wish for the peer's, after so many records */
     uint32_t records_max;     /* of the peer, with one key; a peer that goes on is cut off */
     uint32_t update_s;        /* our own key update, with the first record after so many seconds */
 };
 
-/** 2^20 records, 2^24 records (RFC 8446, 5.5, allows 2^24.5 for AES-GCM), one hour. */
+/** By the KDF; 2^20 records, 2^24 records (RFC 8446, 5.5, allows 2^24.5 for AES-GCM), one hour. */
 extern const struct parking_options parking_options_default;
 
 struct parking {
@@ -44,7 +52,7 @@ struct parking {
 /**
  * @param options      copied.
  * @param on_mismatch  called at the first proof that fails, for the operator to be told; may be NULL.
- * @return NULL when memory is out or OpenSSL lacks a cipher.
+ * @return NULL when memory is out, or OpenSSL lacks a cipher or does not take our KDF.
  */
 struct parking *parking_new(const struct parking_options *options, void (*on_mismatch)(void *arg), void *arg);
 
@@ -52,7 +60,8 @@ struct parking *parking_new(const struct parking_options *options, void (*on_mis
 void parking_free(struct parking *parking);
 
 /**
- * Let the connections of @p ctx be parked here: takes its keylog and message callbacks. Before its first connection.
+ * Let the connections of @p ctx be parked here: takes its message callback, and its keylog callback if secrets are to
+ * come from there. Before its first connection; with SECRETS_KDF the context was made with TLS13_KDF_PREFERRED.
  * @param padding  as parked_new(); OpenSSL pads the records of these connections alike.
  * @return ERR_OK; ERR_CRYPTO.
  */
@@ -75,6 +84,13 @@ void park_notes_free(struct park_notes *notes);
 
 /** Those of the parking that its context is attached to; the default ones for NULL. */
 const struct parking_options *park_notes_options(const struct park_notes *notes);
+
+/**
+ * Around each call of OpenSSL for this connection that may make keys: what the KDF derives in between is this
+ * connection's. NULL @p notes are allowed, then it is nobody's.
+ */
+void park_notes_begin(struct park_notes *notes);
+void park_notes_end(void);
 
 /** OpenSSL was given @p record, or has written @p out, whole records or parts of them. NULL @p notes are allowed. */
 void park_notes_read(struct park_notes *notes, struct bytes record);
@@ -99,6 +115,14 @@ enum park_result parking_take(struct park_notes *notes, SSL *ssl, struct parked 
  * @return ERR_OK; ERR_CRYPTO: do not park; ERR_NOMEM.
  */
 MUST_CHECK enum err parking_self_test(struct parking *parking);
+
+/**
+ * parking_new() and parking_self_test(); where these fail with SECRETS_KDF, our KDF is unloaded and both are done again
+ * with SECRETS_KEYLOG: the options of @p ret say which it is.
+ * @return as parking_self_test().
+ */
+MUST_CHECK enum err parking_start(const struct parking_options *options, void (*on_mismatch)(void *arg),
+                                  void *arg, struct parking **ret);
 
 /** True if this version of OpenSSL is among those that parking was tested with: parking_version.def. */
 bool parking_version_known(void);

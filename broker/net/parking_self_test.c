@@ -2,6 +2,8 @@
 #include <openssl/x509.h>
 #include <string.h>
 
+#include "core/metrics.h"
+#include "crypto/tls13_kdf.h"
 #include "net/parking.h"
 #include "net/tls_channel.h"
 
@@ -32,7 +34,7 @@ static bool make_identity(SSL_CTX *ctx)
 
 static bool set_up(struct pair *pair, struct parking *parking, const char *suite)
 {
-    pair->server_ctx = SSL_CTX_new(TLS_server_method());
+    pair->server_ctx = SSL_CTX_new_ex(NULL, TLS13_KDF_PREFERRED, TLS_server_method());
     pair->client_ctx = SSL_CTX_new(TLS_client_method());
     if (!pair->server_ctx || !pair->client_ctx ||
         SSL_CTX_set_min_proto_version(pair->server_ctx, TLS1_3_VERSION) != 1 ||
@@ -151,6 +153,31 @@ enum err parking_self_test(struct parking *parking)
         TRY(try_suite(parking, traffic_suites[i].name, true));
     }
     return ERR_OK;
+}
+
+static enum err new_and_tested(const struct parking_options *options, void (*on_mismatch)(void *arg),
+                               void *arg, struct parking **ret)
+{
+    struct parking *parking = parking_new(options, on_mismatch, arg);
+    enum err e = parking ? parking_self_test(parking) : ERR_NOMEM;
+    if (e == ERR_OK)
+        *ret = parking;
+    else
+        parking_free(parking);
+    return e;
+}
+
+enum err parking_start(const struct parking_options *options, void (*on_mismatch)(void *arg), void *arg,
+                       struct parking **ret)
+{
+    struct parking_options plain = *options;
+    enum err e = new_and_tested(options, on_mismatch, arg, ret);
+    if (e == ERR_OK || options->secrets != SECRETS_KDF)
+        return e;
+    METRIC_ADD(KDF_REFUSED, 1);
+    tls13_kdf_unload();
+    plain.secrets = SECRETS_KEYLOG;
+    return new_and_tested(&plain, on_mismatch, arg, ret);
 }
 
 bool parking_version_known(void)

@@ -138,7 +138,9 @@ static enum tls_event feed(struct tls_live *live, struct bytes record, struct bu
     ERR_clear_error();
     live->dry_records++;
     park_notes_read(live->notes, record);
+    park_notes_begin(live->notes);
     enum tls_event event = live->open ? decrypt(live, input) : shake_hands(live);
+    park_notes_end();
     live->pipe.in = (struct bytes){0};
     if (event == TLS_RECORD && live->dry_records > (live->open ? TLS_DRY_RECORDS_MAX : HANDSHAKE_RECORDS_MAX))
         return fail(live, CLOSE_PROTOCOL);
@@ -200,7 +202,10 @@ static enum err encrypt(struct tls_live *live, struct bytes out, struct buf *out
     ERR_clear_error();
     live->pipe.out = output;
     update_key_if_due(live);
-    if (SSL_write_ex(live->ssl, out.p, out.len, &done) == 1)
+    park_notes_begin(live->notes);
+    bool written = SSL_write_ex(live->ssl, out.p, out.len, &done) == 1;
+    park_notes_end();
+    if (written)
         return ERR_OK;
     ERR_clear_error();
     return live->pipe.out_failed ? ERR_NOMEM : ERR_CRYPTO;

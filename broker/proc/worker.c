@@ -195,14 +195,19 @@ static enum err start_parking(struct worker *worker)
         LOG(WARN, NET, "openssl-untested",
             "openssl=%s parking=\"tested with other versions; its self-test decides\"",
             OpenSSL_version(OPENSSL_VERSION_STRING));
-    worker->parking = parking_new(&parking_options_default, on_mismatch, worker);
-    enum err e = worker->parking ? parking_self_test(worker->parking) : ERR_NOMEM;
+    struct parking_options options = parking_options_default;
+    if (strcmp(worker->setup->config->parking_secrets, "keylog") == 0)
+        options.secrets = SECRETS_KEYLOG;
+    enum err e = parking_start(&options, on_mismatch, worker, &worker->parking);
     if (e != ERR_OK) {
         METRIC_ADD(PARKING_REFUSED_SELF_TEST, 1);
         LOG(ERROR, NET, "parking-off", "openssl=%s why=self-test error=%s",
             OpenSSL_version(OPENSSL_VERSION_STRING), err_name(e));
         return ERR_OK;
     }
+    if (worker->parking->options.secrets != options.secrets)
+        LOG(WARN, NET, "kdf-off", "openssl=%s why=self-test parking_secrets=keylog",
+            OpenSSL_version(OPENSSL_VERSION_STRING));
     TRY(parking_attach(worker->parking, worker->setup->device_tls, DEVICE_RECORD_BYTES));
     return strcmp(ports, "all") == 0 ? parking_attach(worker->parking, worker->setup->portal_tls, 1) : ERR_OK;
 }

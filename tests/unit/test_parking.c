@@ -13,6 +13,7 @@
 #include "tls_pair.h"
 
 static struct parking *parking;
+static enum parking_secrets secrets; /* of this round */
 static unsigned mismatches;
 
 static void on_mismatch(void *arg)
@@ -23,8 +24,10 @@ static void on_mismatch(void *arg)
 
 static void start(const struct parking_options *options)
 {
+    struct parking_options round = *options;
+    round.secrets = secrets;
     mismatches = 0;
-    parking = parking_new(options, on_mismatch, &mismatches);
+    parking = parking_new(&round, on_mismatch, &mismatches);
     assert_non_null(parking);
 }
 
@@ -478,6 +481,30 @@ static void counters_that_do_not_prove_themselves_are_not_parked(void **state)
     mismatches = 0;
 }
 
+/* What the KDF derives in one connection, at either end, is none of another one's. */
+static void keys_of_connections_that_take_turns_are_their_own(void **state)
+{
+    (void)state;
+    struct tls_pair pairs[3];
+    for (int i = 0; i < 3; i++)
+        pair_open(&pairs[i], parking, TRAFFIC_AES_128_GCM, 1);
+    for (int i = 0; i < 12; i++) {
+        struct tls_pair *pair = &pairs[i % 3];
+        if (i / 3 == 1)
+            SSL_key_update(pair->client, SSL_KEY_UPDATE_REQUESTED);
+        pair_echo(pair, 10, 16384);
+    }
+    for (int i = 2; i >= 0; i--) {
+        assert_int_equal(tls_channel_park(&pairs[i].channel), PARK_DONE);
+        pair_echo(&pairs[i], 10, 16384);
+    }
+    for (int i = 0; i < 3; i++) {
+        SSL_key_update(pairs[i].client, SSL_KEY_UPDATE_REQUESTED);
+        pair_echo(&pairs[i], 10, 16384); /* the secrets are right, too, not the keys alone */
+        pair_close(&pairs[i]);
+    }
+}
+
 static void live_connections_update_their_keys_too(void **state)
 {
     (void)state;
@@ -554,9 +581,13 @@ int main(void)
         TEST(parks_at_a_boundary_only),
         TEST(half_a_key_update_is_waited_for),
         TEST(counters_that_do_not_prove_themselves_are_not_parked),
+        TEST(keys_of_connections_that_take_turns_are_their_own),
         TEST(live_connections_update_their_keys_too),
         TEST(memory_is_given_back_when_a_burst_is_over),
         TEST(slot_is_used_again_and_holds_nothing_of_before),
     };
-    return cmocka_run_group_tests_name("parking", tests, NULL, NULL);
+    secrets = SECRETS_KDF;
+    int failed = cmocka_run_group_tests_name("parking", tests, NULL, NULL);
+    secrets = SECRETS_KEYLOG;
+    return failed + cmocka_run_group_tests_name("parking, keylog", tests, NULL, NULL);
 }

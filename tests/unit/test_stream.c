@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "crypto/tls13_kdf.h"
 #include "net/parking.h"
 #include "net/stream.h"
 
@@ -137,7 +138,7 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *len, 
 static int group_set_up(void **state)
 {
     (void)state;
-    server_ctx = SSL_CTX_new(TLS_server_method());
+    server_ctx = SSL_CTX_new_ex(NULL, TLS13_KDF_PREFERRED, TLS_server_method());
     client_ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_min_proto_version(server_ctx, TLS1_3_VERSION);
     SSL_CTX_set_mode(server_ctx, SSL_MODE_RELEASE_BUFFERS);

@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 #include <string.h>
 
+#include "crypto/tls13_kdf.h"
 #include "net/record.h"
 #include "net/tls_channel.h"
 
@@ -107,7 +108,7 @@ static void pair_open(struct tls_pair *pair, struct parking *parking, enum traff
     *pair = (struct tls_pair){.suite = &traffic_suites[suite]};
     pair_of_keylog = pair;
     pair->ciphers = traffic_ciphers_new();
-    pair->server_ctx = SSL_CTX_new(TLS_server_method());
+    pair->server_ctx = SSL_CTX_new_ex(NULL, TLS13_KDF_PREFERRED, TLS_server_method());
     pair->client_ctx = SSL_CTX_new(TLS_client_method());
     pair_make_identity(pair->server_ctx);
     SSL_CTX_set_num_tickets(pair->server_ctx, 1);
@@ -177,7 +178,7 @@ static void pair_park(struct tls_pair *pair)
 }
 
 /* Appends to @p out a record that the phone's key protects: @p inner with its type and padding. */
-static void pair_seal(struct tls_pair *pair, struct bytes inner, struct buf *out)
+static inline void pair_seal(struct tls_pair *pair, struct bytes inner, struct buf *out)
 {
     uint8_t key[TRAFFIC_KEY_MAX_BYTES], iv[TRAFFIC_IV_BYTES], header[RECORD_HEADER_BYTES];
     struct traffic_key k = {key, iv};
@@ -194,7 +195,7 @@ static void pair_seal(struct tls_pair *pair, struct bytes inner, struct buf *out
 }
 
 /* The alert that OpenSSL finds in what the channel sent; -1 for none. */
-static int pair_alert(struct tls_pair *pair)
+static inline int pair_alert(struct tls_pair *pair)
 {
     char c;
     pair_to_client(pair);
