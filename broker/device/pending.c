@@ -27,7 +27,7 @@ static void push(struct account *account, const struct challenge_view *view)
         challenge_push_frame(domain, view, id, &frame) == ERR_OK &&
         session_write(session, buf_view(&frame))) {
         METRIC_ADD(PUSHES_SENT, 1);
-        challenge_progressed(domain, view->record->id, id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT);
+        challenge_progressed(domain, view->record->id, id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT, NULL, NULL);
     }
     buf_done(&frame);
 }

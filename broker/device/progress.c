@@ -1,6 +1,16 @@
-/* Ack and Seen: how far a challenge came on this phone. */
+/* Ack and Seen: how far a challenge came on this phone. Each costs the store a call, so a session is not read on while
+ * REPORTS_MAX of them are under way: a phone that sends them without end waits for itself, and nobody for it. */
 #include "core/metrics.h"
 #include "device/session.h"
+
+static void on_reported(enum err e, void *arg)
+{
+    struct operation *operation = arg;
+    struct session *session = operation->session;
+    (void)e; /* the phone is not told */
+    operation_free(operation);
+    session_release(session);
+}
 
 /* @return false for what is about nothing of this phone's, and nobody needs to know. */
 static bool progressed(struct session *session, const char *challenge_id, unsigned progress)
@@ -10,7 +20,9 @@ static bool progressed(struct session *session, const char *challenge_id, unsign
     for (; account; account = session_account_for(session, challenge_id, account)) {
         char id[ID_SIZE];
         account_id(account, id);
-        challenge_progressed(session->server->domain, challenge_id, id, progress);
+        struct operation *operation = operation_new_report(session, challenge_id, id);
+        operation->answer =
+            challenge_progressed(session->server->domain, challenge_id, id, progress, on_reported, operation);
     }
     return ours;
 }

@@ -130,16 +130,8 @@ static void send_pong(struct session *session)
 
 /* ---- operations ---- */
 
-struct operation *operation_new(struct session *session, const char *subject, const char *device_id)
+static struct operation *add_operation(struct session *session, const char *subject, const char *device_id)
 {
-    unsigned count = 0;
-    for (const struct operation *each = session->operations; each; each = each->next)
-        count++;
-    if (count >= OPERATIONS_MAX) {
-        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_LIMIT, subject,
-                      "too much under way; send again later");
-        return NULL;
-    }
     struct operation *operation = mem_new(sizeof *operation);
     operation->session = session;
     snprintf(operation->subject, sizeof operation->subject, "%s", subject);
@@ -149,8 +141,29 @@ struct operation *operation_new(struct session *session, const char *subject, co
     return operation;
 }
 
+struct operation *operation_new(struct session *session, const char *subject, const char *device_id)
+{
+    unsigned count = 0;
+    for (const struct operation *each = session->operations; each; each = each->next)
+        count += !each->report;
+    if (count < OPERATIONS_MAX)
+        return add_operation(session, subject, device_id);
+    session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_LIMIT, subject,
+                  "too much under way; send again later");
+    return NULL;
+}
+
+struct operation *operation_new_report(struct session *session, const char *subject, const char *device_id)
+{
+    struct operation *operation = add_operation(session, subject, device_id);
+    operation->report = true;
+    session->report_count++;
+    return operation;
+}
+
 void operation_free(struct operation *operation)
 {
+    operation->session->report_count -= operation->report;
     struct operation **link = &operation->session->operations;
     while (*link != operation)
         link = &(*link)->next;
@@ -183,9 +196,11 @@ static bool must_wait(struct session *session, const Nanopush__V1__PhoneMessage 
 {
     switch (message->message_case) {
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ACK:
-        return session_must_wait(session, message->ack->challenge_id, false);
+        return session->report_count >= REPORTS_MAX ||
+               session_must_wait(session, message->ack->challenge_id, false);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_SEEN:
-        return session_must_wait(session, message->seen->challenge_id, false);
+        return session->report_count >= REPORTS_MAX ||
+               session_must_wait(session, message->seen->challenge_id, false);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ANSWER:
         return session_must_wait(session, message->answer->challenge_id, true);
     case NANOPUSH__V1__PHONE_MESSAGE__MESSAGE_ROTATE:

@@ -30,6 +30,7 @@
 
 #define ACCOUNTS_MAX   16 /* of one connection */
 #define OPERATIONS_MAX 8  /* of what one phone asked for, under way */
+#define REPORTS_MAX    8  /* Acks and Seens under way, at which a session is not read on */
 #define STRIKES_MAX                                                                                          \
     3 /* refused Hellos and Enrols of an attached connection; before that the first one closes */
 #define MESSAGES_PER_TURN     32
@@ -81,8 +82,9 @@ struct session {
     uint8_t state;             /* enum session_state */
     uint8_t strikes;
     uint8_t account_count;
+    uint8_t report_count; /* of the operations */
     bool resumed; /* by a ticket: no certificate was shown on this connection, so nobody enrols on it */
-    bool held;    /* a message waits in the stream until its account is attached or awake, see on_message() */
+    bool held; /* a message waits in the stream for its account, or for what is under way, see must_wait() */
     uint8_t channel_binding[CHANNEL_BINDING_BYTES];
 };
 
@@ -126,6 +128,7 @@ struct operation {
     struct challenge_op *answer;
     struct enrolment_op *enrolment;
     struct device_op *act;
+    bool report; /* of an Ack or Seen */
     char subject[ID_SIZE];
     char device_id[ID_SIZE];
 };
@@ -155,6 +158,9 @@ void session_error(struct session *session, Nanopush__V1__Error__Code code, cons
 
 /** Begin something; NULL, and Error LIMIT is written, when too much is under way. */
 struct operation *operation_new(struct session *session, const char *subject, const char *device_id);
+
+/** The same for an Ack or Seen, whatever is under way: REPORTS_MAX is seen to before. */
+struct operation *operation_new_report(struct session *session, const char *subject, const char *device_id);
 void operation_free(struct operation *operation);
 
 /** A Hello or Enrol was refused: too many, or the first before any was accepted, and the connection ends. */
@@ -166,7 +172,7 @@ void session_end_without_account(struct session *session);
 /** Live @p ms without Hello, from now on. */
 void session_extend_greeting(struct session *session, unsigned ms);
 
-/** Read on, where a message waited for an attach that has ended now. */
+/** Read on, where a message waited for an attach or a report that has ended now. */
 void session_release(struct session *session);
 
 /** The session's attached account of @p device_id, or NULL. */

@@ -264,11 +264,16 @@ static void on_progress_stored(enum err e, const struct routes *told, void *arg)
     struct challenge_op *op = arg;
     if (e == ERR_OK)
         router_changed(op->domain->router, told, op->id);
+    if (!op->silent && op->fn.done)
+        op->fn.done(e, op->arg);
     op_free(op);
 }
 
-void challenge_progressed(struct domain *domain, const char *id, const char *device_id, unsigned progress)
+struct challenge_op *challenge_progressed(struct domain *domain, const char *id, const char *device_id,
+                                          unsigned progress, challenge_done_fn fn, void *arg)
 {
-    struct challenge_op *op = op_new(domain, id, NULL);
+    struct challenge_op *op = op_new(domain, id, arg);
+    op->fn.done = fn;
     store_challenge_progress(domain->store, id, device_id, progress, on_progress_stored, op);
+    return op;
 }
