@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "core/config_check.h"
 #include "core/log.h"
 
@@ -42,6 +43,11 @@ static const struct {
     [NAMES] = {"a list as [\"push.example.com\", \"192.0.2.7\"]", config_is_name},
     [DIALS] = {"a list as [\"192.0.2.7:6379\"]", config_is_dial},
 };
+
+static bool type_is_list(enum option_type type)
+{
+    return type == NAMES || type == DIALS;
+}
 
 struct option_row {
     enum option_type type;
@@ -77,6 +83,7 @@ struct reading {
     struct config *config;
     const char *path;
     struct buf *why;
+    enum config_source source;
 };
 
 #define REFUSE(why, ...) (buf_printf((why), __VA_ARGS__) == ERR_OK ? ERR_CONFIG : ERR_NOMEM)
@@ -218,6 +225,7 @@ static enum err read_setting(struct reading *r, const config_setting_t *s)
     for (const struct option_row *row = rows; row < rows + ROW_COUNT; row++) {
         if (strcmp(row->key, key) != 0)
             continue;
+        r->config->sources[row - rows] = r->source;
         switch (row->type) {
         case INT:
             return read_number(r, row, s);
@@ -328,6 +336,51 @@ static enum err read_file(struct reading *r)
     return e;
 }
 
+/* ---- the environment ---- */
+
+/* As the file would have it: a number bare, everything else in quotes, a list by its commas. */
+static enum err quote_value(const struct option_row *row, const char *value, struct buf *out)
+{
+    bool list = type_is_list(row->type);
+    if (row->type == INT)
+        return buf_printf(out, "%s = %s;", row->key, value);
+    if (list && !*value)
+        return buf_printf(out, "%s = [];", row->key);
+    TRY(buf_printf(out, "%s = %s\"", row->key, list ? "[" : ""));
+    for (; *value; value++) {
+        if (list && *value == ',')
+            TRY(buf_printf(out, "\",\""));
+        else if (*value == '"' || *value == '\\')
+            TRY(buf_printf(out, "\\%c", *value));
+        else
+            TRY(buf_append_byte(out, (uint8_t)*value));
+    }
+    return buf_printf(out, list ? "\"];" : "\";");
+}
+
+static enum err read_variable(struct config *c, const struct option_row *row, struct buf *why)
+{
+    char name[64] = "NANOPUSH_";
+    for (size_t i = strlen(name), k = 0; row->key[k] && i < sizeof name - 1; i++, k++)
+        name[i] = (char)toupper((unsigned char)row->key[k]);
+    const char *value = getenv(name);
+    if (!value)
+        return ERR_OK;
+    struct reading r = {.config = c, .path = name, .why = why, .source = CONFIG_ENVIRONMENT};
+    if (row->type == INT && (!*value || value[strspn(value, "0123456789")]))
+        return refuse_value(&r, row, 1, LOG_STR(value));
+    struct buf text = {0};
+    enum err e = quote_value(row, value, &text);
+    if (e == ERR_OK)
+        e = buf_append_byte(&text, '\0');
+    if (e == ERR_OK)
+        e = refuse_traps(&r, (const char *)buf_view(&text).p);
+    if (e == ERR_OK)
+        e = read_settings(&r, (const char *)buf_view(&text).p);
+    buf_done(&text);
+    return e;
+}
+
 static enum err set_default(struct config *c, const struct option_row *row)
 {
     switch (row->type) {
@@ -350,13 +403,22 @@ enum err config_load(const char *path, struct config **ret, struct buf *why)
     for (size_t i = 0; e == ERR_OK && i < ROW_COUNT; i++)
         e = set_default(c, &rows[i]);
     if (e == ERR_OK && path)
-        e = read_file(&(struct reading){.config = c, .path = path, .why = why});
+        e = read_file(&(struct reading){.config = c, .path = path, .why = why, .source = CONFIG_FILE});
+    for (size_t i = 0; e == ERR_OK && i < ROW_COUNT; i++)
+        e = read_variable(c, &rows[i], why);
     if (e != ERR_OK) {
         config_free(c);
         return e;
     }
     *ret = c;
     return ERR_OK;
+}
+
+void config_set_data_dir(struct config *c, const char *data_dir)
+{
+    free(c->data_dir);
+    c->data_dir = mem_copy_string(data_dir);
+    c->sources[CONFIG_OPTION_data_dir] = CONFIG_COMMAND_LINE;
 }
 
 void config_free(struct config *c)
@@ -368,6 +430,101 @@ void config_free(struct config *c)
             free(*(char **)member(c, &rows[i]));
     }
     free(c);
+}
+
+/* ---- what counts ---- */
+
+static void print_quoted(const char *text, FILE *out)
+{
+    putc('"', out);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            putc('\\', out);
+        putc(*text, out);
+    }
+    putc('"', out);
+}
+
+static void print_value(const struct config *c, const struct option_row *row, FILE *out)
+{
+    const void *value = (const char *)c + row->offset;
+    if (row->type == INT) {
+        fprintf(out, "%d", *(const int *)value);
+    } else if (type_is_list(row->type)) {
+        const struct config_strings *strings = value;
+        putc('[', out);
+        for (size_t i = 0; i < strings->count; i++) {
+            fputs(i ? ", " : "", out);
+            print_quoted(strings->at[i], out);
+        }
+        putc(']', out);
+    } else {
+        print_quoted(*(char *const *)value, out);
+    }
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+    static const char *const sources[] = {"default", "file", "environment", "command line"};
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        fprintf(out, "%s = ", rows[i].key);
+        print_value(c, &rows[i], out);
+        fprintf(out, "; # %s\n", sources[c->sources[i]]);
+    }
+}
+
+/* ---- reloading ---- */
+
+static bool is_same(const struct config *a, const struct config *b, const struct option_row *row)
+{
+    const void *of_a = (const char *)a + row->offset, *of_b = (const char *)b + row->offset;
+    if (row->type == INT)
+        return *(const int *)of_a == *(const int *)of_b;
+    if (!type_is_list(row->type))
+        return strcmp(*(char *const *)of_a, *(char *const *)of_b) == 0;
+    const struct config_strings *list_a = of_a, *list_b = of_b;
+    bool same = list_a->count == list_b->count;
+    for (size_t i = 0; same && i < list_a->count; i++)
+        same = strcmp(list_a->at[i], list_b->at[i]) == 0;
+    return same;
+}
+
+static const bool reloadable[CONFIG_OPTION_COUNT] = {
+#define RELOADABLE(key) [CONFIG_OPTION_##key] = true,
+#include "core/option_reload.def"
+#undef RELOADABLE
+};
+
+enum err config_fixed_differences(const struct config *a, const struct config *b, struct buf *out)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if (!reloadable[i] && !is_same(a, b, &rows[i]))
+            TRY(buf_printf(out, "%s%s", buf_len(out) ? "," : "", rows[i].key));
+    return ERR_OK;
+}
+
+static void swap_bytes(void *a, void *b, size_t len)
+{
+    uint8_t *of_a = a, *of_b = b;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t byte = of_a[i];
+        of_a[i] = of_b[i];
+        of_b[i] = byte;
+    }
+}
+
+void config_take_reloadable(struct config *c, struct config *from)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        enum option_type type = rows[i].type;
+        size_t size = type == INT          ? sizeof(int)
+                      : type_is_list(type) ? sizeof(struct config_strings)
+                                           : sizeof(char *);
+        if (!reloadable[i])
+            continue;
+        swap_bytes(member(c, &rows[i]), member(from, &rows[i]), size);
+        c->sources[i] = from->sources[i];
+    }
 }
 
 void config_print_reference(FILE *out)

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,29 +22,62 @@ static const char *const area_names[] = {
 #undef LOG_AREA
 };
 
+struct levels {
+    _Atomic int of[LOG_AREA_COUNT];
+};
+
+static struct levels own_levels = {.of = {
+#define LOG_AREA(name, text) [LOG_AREA_##name] = LOG_LEVEL_INFO,
+#include "core/log_area.def"
+#undef LOG_AREA
+                                   }};
+static struct levels *levels = &own_levels;
+
 static struct {
     struct log_value process;
-    enum log_level level;
     struct log_limit limit;
     uint64_t lost_count; /* lines that standard error did not take since the last that it took */
-} logger = {.process = {"nanopushd"}, .level = LOG_LEVEL_INFO};
+} logger = {.process = {"nanopushd"}};
 
-void log_init(const char *process, enum log_level level)
+void log_set_process(const char *process)
 {
     log_quote(bytes_of(process), &logger.process);
-    logger.level = level;
     logger.limit = (struct log_limit){0};
     logger.lost_count = 0;
 }
 
-void log_set_level(enum log_level level)
+void log_init(const char *process, enum log_level level)
 {
-    logger.level = level;
+    log_set_process(process);
+    log_set_level(level);
 }
 
-bool log_wants(enum log_level level)
+bool log_share_levels(void)
 {
-    return level <= logger.level;
+    struct levels *shared =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        return false;
+    for (size_t area = 0; area < LOG_AREA_COUNT; area++)
+        shared->of[area] = levels->of[area];
+    levels = shared;
+    return true;
+}
+
+void log_set_level(enum log_level level)
+{
+    for (size_t area = 0; area < LOG_AREA_COUNT; area++)
+        log_set_area_level((enum log_area)area, level);
+}
+
+void log_set_area_level(enum log_area area, enum log_level level)
+{
+    atomic_store_explicit(&levels->of[area], (int)level, memory_order_relaxed);
+}
+
+bool log_wants(enum log_level level, enum log_area area)
+{
+    return (int)level <= atomic_load_explicit(&levels->of[area], memory_order_relaxed);
 }
 
 /* Asking first keeps a worker from blocking on a reader that has stopped, and from SIGPIPE on one that is
@@ -206,6 +241,17 @@ const char *log_time(int64_t unix_ms, char *out)
 const char *log_level_name(enum log_level level)
 {
     return (size_t)level < LOG_LEVEL_COUNT ? level_names[level] : "unknown";
+}
+
+enum err log_area_parse(const char *name, enum log_area *ret)
+{
+    for (int area = 0; area < LOG_AREA_COUNT; area++) {
+        if (strcmp(name, area_names[area]) == 0) {
+            *ret = (enum log_area)area;
+            return ERR_OK;
+        }
+    }
+    return ERR_INVALID;
 }
 
 enum err log_level_parse(const char *name, enum log_level *ret)

@@ -49,7 +49,7 @@ struct log_value {
  */
 #define LOG(level, area, event, ...)                                                                         \
     do {                                                                                                     \
-        if (log_wants(LOG_LEVEL_##level))                                                                    \
+        if (log_wants(LOG_LEVEL_##level, LOG_AREA_##area))                                                   \
             log_event(LOG_LEVEL_##level, LOG_AREA_##area, "" event, " " __VA_ARGS__);                        \
     } while (0)
 
@@ -65,11 +65,19 @@ struct log_value {
  */
 void log_init(const char *process, enum log_level level);
 
-/** Change the level at run time. */
-void log_set_level(enum log_level level);
+/** As log_init(), and the levels stay. For a child of who shares them. */
+void log_set_process(const char *process);
 
-/** True if events of @p level are written. */
-bool log_wants(enum log_level level);
+/** Share the levels with every child that is forked after this: each change is everybody's. @return false when memory is
+ * out. */
+bool log_share_levels(void);
+
+/** Change the level of all areas, or of one, at run time. */
+void log_set_level(enum log_level level);
+void log_set_area_level(enum log_area area, enum log_level level);
+
+/** True if events of @p level in @p area are written. */
+bool log_wants(enum log_level level, enum log_area area);
 
 /** What LOG() calls; use LOG(). @p event is kept by address. @p pairs begins with a space. */
 void log_event(enum log_level level, enum log_area area, const char *event, const char *pairs, ...)
@@ -93,6 +101,9 @@ const char *log_time(int64_t unix_ms, char *out);
 
 /** The level's name, "warn". Never NULL, static. */
 const char *log_level_name(enum log_level level);
+
+/** @return ERR_OK; ERR_INVALID if @p name is no area's name. */
+MUST_CHECK enum err log_area_parse(const char *name, enum log_area *ret);
 
 /** @return ERR_OK; ERR_INVALID if @p name is no level's name. */
 MUST_CHECK enum err log_level_parse(const char *name, enum log_level *ret);

@@ -238,6 +238,21 @@ struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
     return server;
 }
 
+void device_server_set_tls(struct device_server *server, SSL_CTX *tls)
+{
+    SSL_CTX_up_ref(tls);
+    SSL_CTX_free(server->tls);
+    server->tls = tls;
+}
+
+void device_server_set_options(struct device_server *server, const struct device_options *options)
+{
+    const struct device_options before = server->options;
+    server->options = *options;
+    memcpy(server->options.trust_anchor, before.trust_anchor, sizeof before.trust_anchor);
+    server->limits.handshake_ms = options->handshake_timeout_ms;
+}
+
 void device_server_free(struct device_server *server)
 {
     if (!server)

@@ -34,6 +34,12 @@ struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
                                         const struct device_options *options, void (*on_closed)(void *arg),
                                         void *arg);
 
+/** For connections accepted from now on: @p tls, of which a reference is taken. */
+void device_server_set_tls(struct device_server *server, SSL_CTX *tls);
+
+/** From now on; what began before keeps its deadlines. The trust anchor stays. */
+void device_server_set_options(struct device_server *server, const struct device_options *options);
+
 /** There must be no session left. NULL is allowed. */
 void device_server_free(struct device_server *server);
 

@@ -153,6 +153,13 @@ void http_server_set_tls(struct http_server *server, SSL_CTX *tls)
     server->options.tls = tls;
 }
 
+void http_server_set_limits(struct http_server *server, const struct stream_limits *stream,
+                            const struct http_limits *http)
+{
+    server->options.stream = *stream;
+    server->options.http = *http;
+}
+
 void http_server_drain(struct http_server *server)
 {
     server->draining = true;

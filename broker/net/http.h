@@ -137,6 +137,10 @@ MUST_CHECK enum err http_server_accept(struct http_server *server, int fd);
  */
 void http_server_set_tls(struct http_server *server, SSL_CTX *tls);
 
+/** Other limits from now on, for connections that are open too. */
+void http_server_set_limits(struct http_server *server, const struct stream_limits *stream,
+                            const struct http_limits *http);
+
 /** Close idle connections now, and others when their exchange is over. There is no way back. */
 void http_server_drain(struct http_server *server);
 

@@ -135,7 +135,7 @@ enum err http2_exchange_add_header(struct http2_exchange *x, struct bytes name, 
         ; /* why it is, is known */
     else if (x->head_size > c->limits->head_max)
         x->refused = BAD_REQUEST_HEADERS_TOO_LARGE;
-    else if (http_headers_count(&x->headers) == c->limits->header_count_max)
+    else if (http_headers_count(&x->headers) >= c->limits->header_count_max)
         x->refused = BAD_REQUEST_HEADERS_TOO_MANY;
     else if (bytes_equal(name, bytes_of(":path")) && value.len > c->limits->request_line_max)
         x->refused = BAD_REQUEST_TARGET_TOO_LONG;

@@ -138,6 +138,30 @@ static void list_organisations(struct rpc_call *call, const ProtobufCMessage *me
                                            on_organisations, call));
 }
 
+static void set_log_level(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__SetLogLevelRequest *request = (const Nanopush__V1__SetLogLevelRequest *)message;
+    Nanopush__V1__SetLogLevelResponse response = NANOPUSH__V1__SET_LOG_LEVEL_RESPONSE__INIT;
+    enum log_level level = LOG_LEVEL_INFO;
+    enum log_area area = LOG_AREA_LOG;
+    if (log_level_parse(request->level, &level) != ERR_OK) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT, "level: must be error, warn, info or debug");
+        return;
+    }
+    if (request->area[0] && log_area_parse(request->area, &area) != ERR_OK) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT,
+                 "area: must be one of the areas that the log names, or absent for all");
+        return;
+    }
+    if (request->area[0])
+        log_set_area_level(area, level);
+    else
+        log_set_level(level);
+    LOG(WARN, LOG, "level-changed", "level=%s of=%s", request->level,
+        request->area[0] ? request->area : "all");
+    rpc_reply(call, &response.base);
+}
+
 const struct rpc_method admin_service[] = {
     RPC_METHOD(AdminService, CreateOrganisation, create_organisation_request, false, 0, create_organisation),
     RPC_METHOD(AdminService, ListOrganisations, list_organisations_request, false, 0, list_organisations),
@@ -149,6 +173,6 @@ const struct rpc_method admin_service[] = {
     RPC_METHOD(AdminService, SetCertificates, set_certificates_request, false, 0, admin_set_certificates),
     RPC_METHOD(AdminService, SetLimits, set_limits_request, false, 0, admin_set_limits),
     RPC_METHOD(AdminService, Drain, drain_request, false, 0, NULL),
-    RPC_METHOD(AdminService, SetLogLevel, set_log_level_request, false, 0, NULL),
+    RPC_METHOD(AdminService, SetLogLevel, set_log_level_request, false, 0, set_log_level),
     {0},
 };

@@ -151,6 +151,13 @@ struct rpc_server *rpc_server_new(const struct rpc_options *options, const struc
     return server;
 }
 
+void rpc_server_reload(struct rpc_server *server, const struct config *config, SSL_CTX *tls)
+{
+    rpc_set_limits(&server->options, config);
+    http_server_set_limits(server->http, &server->options.stream, &server->options.http);
+    http_server_set_tls(server->http, tls);
+}
+
 void rpc_server_free(struct rpc_server *server)
 {
     if (!server)

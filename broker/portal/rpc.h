@@ -83,6 +83,9 @@ struct rpc_server *rpc_server_new(const struct rpc_options *options, const struc
                                   size_t service_count, struct domain *domain, void *surroundings,
                                   void (*on_closed)(void *arg), void *arg);
 
+/** Other limits from now on, and @p tls, of which a reference is taken, for connections accepted from now on. */
+void rpc_server_reload(struct rpc_server *server, const struct config *config, SSL_CTX *tls);
+
 /** There must be no connection left. NULL is allowed. */
 void rpc_server_free(struct rpc_server *server);
 

@@ -35,7 +35,10 @@ static void on_signal(unsigned events, void *arg)
     struct signalfd_siginfo signal;
     (void)events;
     while (read(end->signal_fd, &signal, sizeof signal) == sizeof signal)
-        end_now(end, "sigterm");
+        if (signal.ssi_signo == SIGTERM)
+            end_now(end, "sigterm");
+        else if (end->on_reload)
+            end->on_reload(end->arg);
 }
 
 static void on_lifeline(unsigned events, void *arg)
@@ -46,15 +49,18 @@ static void on_lifeline(unsigned events, void *arg)
     end_now(end, "master-gone");
 }
 
-enum err child_end_watch(struct child_end *end, struct loop *loop, int lifeline_fd, loop_fn on_end, void *arg)
+enum err child_end_watch(struct child_end *end, struct loop *loop, int lifeline_fd, loop_fn on_end,
+                         loop_fn on_reload, void *arg)
 {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     end->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     if (end->signal_fd < 0)
         return ERR_IO;
     end->on_end = on_end;
+    end->on_reload = on_reload;
     end->arg = arg;
     end->ending = false;
     io_init(&end->signals, loop, end->signal_fd, on_signal, end);

@@ -21,7 +21,8 @@ struct audit;
 
 /** Made by the master before it forks; the children's copies are their own. */
 struct child_setup {
-    const struct config *config;
+    struct config *config;
+    const char *config_file; /* NULL: none */
     const struct datadir *dir;
     struct secret *secret;       /* the children's without the ticket root */
     struct ticket_ring *tickets; /* the master turns it, workers read */
@@ -40,18 +41,18 @@ struct child_setup {
 MUST_CHECK enum err child_audit_open(const struct child_setup *setup, struct loop *loop, const char *process,
                                      struct audit **ret);
 
-/** Watches for the end: SIGTERM, or the master's death. */
+/** Watches for the end: SIGTERM, or the master's death; and for SIGHUP. */
 struct child_end {
     struct io signals, lifeline;
     int signal_fd;
-    loop_fn on_end;
+    loop_fn on_end, on_reload;
     void *arg;
     bool ending;
 };
 
-/** @p on_end is called once. @return ERR_OK; ERR_IO; ERR_NOMEM. */
+/** @p on_end is called once; @p on_reload with each SIGHUP, and may be NULL. @return ERR_OK; ERR_IO; ERR_NOMEM. */
 MUST_CHECK enum err child_end_watch(struct child_end *end, struct loop *loop, int lifeline_fd, loop_fn on_end,
-                                    void *arg);
+                                    loop_fn on_reload, void *arg);
 void child_end_done(struct child_end *end);
 
 #endif

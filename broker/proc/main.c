@@ -10,7 +10,7 @@
 #include "crypto/openssl_memory.h"
 #include "proc/master.h"
 
-enum { OPTION_CHECK = 256, OPTION_PRINT_METRICS, OPTION_VERSION, OPTION_HELP };
+enum { OPTION_CHECK = 256, OPTION_PRINT_CONFIG, OPTION_PRINT_METRICS, OPTION_VERSION, OPTION_HELP };
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -18,6 +18,7 @@ static const struct option options[] = {
     {"check", no_argument, NULL, OPTION_CHECK},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
+    {"print-config", no_argument, NULL, OPTION_PRINT_CONFIG},
     {"print-metrics", no_argument, NULL, OPTION_PRINT_METRICS},
     {0},
 };
@@ -33,11 +34,15 @@ static void print_help(void)
            "  --config FILE  read the options below from FILE\n"
            "  --data DIR     the data directory, over the option data_dir\n"
            "  --check        read the configuration, say what is wrong with it, and exit\n"
+           "  --print-config   print what counts, each option with where it comes from, and exit\n"
            "  --print-metrics  print the table of all metrics, in Markdown\n"
            "  --version      print the version\n"
            "  --help         print this\n"
            "\n"
-           "Options of the configuration file, each with its default:\n\n");
+           "Options of the configuration file, each with its default. The environment goes over the file: "
+           "WORKERS as\n"
+           "NANOPUSH_WORKERS, texts without quotes, lists with commas. SIGHUP reads file and certificates "
+           "again.\n\n");
     config_print_reference(stdout);
 }
 
@@ -54,7 +59,7 @@ static int print_metrics(void)
 int main(int argc, char **argv)
 {
     const char *file = NULL, *data_dir = NULL;
-    bool check = false;
+    bool check = false, print = false;
     struct config *config = NULL;
     struct buf why = {0};
     for (int c; (c = getopt_long(argc, argv, "c:d:", options, NULL)) != -1;)
@@ -67,6 +72,9 @@ int main(int argc, char **argv)
             break;
         case OPTION_CHECK:
             check = true;
+            break;
+        case OPTION_PRINT_CONFIG:
+            print = true;
             break;
         case OPTION_PRINT_METRICS:
             return print_metrics();
@@ -94,15 +102,15 @@ int main(int argc, char **argv)
         buf_done(&why);
         return 1;
     }
-    if (data_dir) {
-        free(config->data_dir);
-        config->data_dir = mem_copy_string(data_dir);
-    }
+    if (data_dir)
+        config_set_data_dir(config, data_dir);
     int status = 0;
-    if (check)
+    if (print)
+        config_print(config, stdout);
+    else if (check)
         printf("nanopushd: the configuration is good\n");
     else
-        status = master_run(config);
+        return master_run(config, file);
     config_free(config);
     return status;
 }

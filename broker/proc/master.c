@@ -17,12 +17,11 @@
 #include "core/log.h"
 #include "core/recent.h"
 #include "crypto/authority.h"
-#include "crypto/client_certificate.h"
-#include "crypto/tls.h"
 #include "net/listener.h"
 #include "proc/child.h"
 #include "proc/ops_process.h"
 #include "proc/redis_child.h"
+#include "proc/reload.h"
 #include "proc/worker.h"
 
 #define LISTEN_BACKLOG 4096
@@ -44,7 +43,7 @@ struct child {
 enum master_state { MASTER_STARTING, MASTER_RUNNING, MASTER_DRAINING, MASTER_CLOSING };
 
 struct master {
-    const struct config *config;
+    struct config *config;
     enum master_state state;
     struct datadir dir;
     struct child_setup setup;
@@ -58,6 +57,13 @@ struct master {
     bool killed;
     struct buf why;
 };
+
+static void set_log_level(const struct config *config)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    if (log_level_parse(config->log_level, &level) == ERR_OK) /* it was checked when it was read */
+        log_set_level(level);
+}
 
 static void set_state(struct master *master, enum master_state state)
 {
@@ -120,13 +126,9 @@ static int64_t now_unix_s(void)
 
 static enum err load_keys(struct master *master)
 {
-    static const char *const device_protocols[] = {TLS_ALPN_DEVICE};
-    static const char *const portal_protocols[] = {"h2", "http/1.1"};
-    char secret[DATADIR_PATH_SIZE], chain[DATADIR_PATH_SIZE], key[DATADIR_PATH_SIZE], ca[DATADIR_PATH_SIZE];
+    char secret[DATADIR_PATH_SIZE], ca[DATADIR_PATH_SIZE];
     struct child_setup *setup = &master->setup;
     datadir_file(&master->dir, "cluster.secret", secret);
-    datadir_file(&master->dir, "server.pem", chain);
-    datadir_file(&master->dir, "server.key", key);
     datadir_file(&master->dir, "device-ca.pem", ca);
     enum err e = secret_load(secret, &setup->secret);
     if (e != ERR_OK)
@@ -139,13 +141,7 @@ static enum err load_keys(struct master *master)
     if (!setup->tickets)
         return ERR_NOMEM;
     TRY(ticket_ring_turn(setup->tickets, setup->secret, setup->trust_anchor, now_unix_s()));
-    TRY(tls_server_new(chain, key, device_protocols, 1, true, &setup->device_tls, &master->why));
-    TRY(ticket_enable(setup->device_tls, setup->tickets, now_unix_s));
-    if (SSL_CTX_set_block_padding(setup->device_tls, DEVICE_RECORD_BYTES) != 1)
-        return ERR_CRYPTO;
-    TRY(tls_server_new(chain, key, portal_protocols, 2, false, &setup->portal_tls, &master->why));
-    const char *portals_ca = setup->config->portal_client_ca;
-    return tls_ask_client_certificate(setup->portal_tls, portals_ca[0] ? portals_ca : NULL, &master->why);
+    return reload_tls(setup, &setup->device_tls, &setup->portal_tls, &master->why);
 }
 
 static enum err start_redis(struct master *master)
@@ -207,7 +203,7 @@ static enum err prepare(struct master *master)
     datadir_remove(&master->dir, "ports");
     TRY(datadir_prepare(&master->dir, (const char *const *)config->server_names.at,
                         config->server_names.count, &master->why));
-    setup->config = config;
+    setup->config = master->config;
     setup->dir = &master->dir;
     setup->worker_count = worker_count(config);
     TRY(load_keys(master));
@@ -217,7 +213,7 @@ static enum err prepare(struct master *master)
     setup->page = metrics_page_new(setup->worker_count + 1);
     setup->recent = recent_new();
     recent_use(setup->recent, setup->worker_count + 1);
-    if (!setup->page || !setup->recent)
+    if (!setup->page || !setup->recent || !log_share_levels())
         return ERR_NOMEM;
     return start_redis(master);
 }
@@ -240,7 +236,7 @@ static void become_child(struct master *master, struct child *child)
     redis_options_done(&master->setup.redis);
     buf_done(&master->why);
     free(master->children);
-    config_free((struct config *)master->config);
+    config_free(master->setup.config);
     metrics_page_free(master->setup.page);
     recent_free(master->setup.recent);
     ticket_ring_free(master->setup.tickets);
@@ -387,6 +383,30 @@ static void on_end_signal(struct master *master)
     }
 }
 
+/* Wrong files leave everything as it was. */
+static void reload(struct master *master)
+{
+    struct child_setup *setup = &master->setup;
+    struct reload next;
+    struct buf why = {0}, fixed = {0};
+    enum err e = reload_read(setup, &next, &why);
+    if (e == ERR_OK)
+        e = config_fixed_differences(setup->config, next.config, &fixed);
+    if (e != ERR_OK) {
+        LOG(ERROR, CONFIG, "reload-refused", "why=%s error=%s kept=\"what there was\"",
+            LOG_BYTES(buf_view(&why)), err_name(e));
+    } else {
+        if (buf_len(&fixed))
+            LOG(WARN, CONFIG, "reload-needs-restart", "options=%s", LOG_BYTES(buf_view(&fixed)));
+        reload_adopt(setup, &next);
+        set_log_level(setup->config);
+        signal_children(master, SIGHUP, true);
+        LOG(INFO, CONFIG, "reloaded");
+    }
+    buf_done(&why);
+    buf_done(&fixed);
+}
+
 static void read_signals(struct master *master)
 {
     struct signalfd_siginfo signal;
@@ -394,7 +414,7 @@ static void read_signals(struct master *master)
         if (signal.ssi_signo == SIGTERM || signal.ssi_signo == SIGINT)
             on_end_signal(master);
         else if (signal.ssi_signo == SIGHUP)
-            LOG(WARN, PROC, "reload-unsupported", "hint=restart");
+            reload(master);
     }
     reap(master);
 }
@@ -441,13 +461,12 @@ static void say_why(const struct master *master, enum err e)
             why.len ? (const char *)why.p : err_text(e));
 }
 
-int master_run(const struct config *config)
+int master_run(struct config *config, const char *config_file)
 {
     struct master master = {.config = config, .dir = {.fd = -1, .lock_fd = -1}};
-    enum log_level level = LOG_LEVEL_INFO;
-    if (log_level_parse(config->log_level, &level) != ERR_OK)
-        return 1;
-    log_init("master", level);
+    master.setup.config_file = config_file;
+    log_init("master", LOG_LEVEL_INFO);
+    set_log_level(config);
     enum err e = prepare(&master);
     if (e == ERR_OK)
         serve(&master);

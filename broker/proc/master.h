@@ -12,6 +12,6 @@
 #include "core/config.h"
 
 /** Run the broker. @return the process's exit status; what could not be started is told on standard error. */
-int master_run(const struct config *config);
+int master_run(struct config *config, const char *config_file);
 
 #endif

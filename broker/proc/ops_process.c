@@ -125,7 +125,7 @@ static enum err start(struct ops *ops)
     timer_start(&ops->log_flush, LOG_FLUSH_MS);
     timer_start(&ops->probe, 0);
     ops->redis_since_unix_ms = clock_unix_ms();
-    return child_end_watch(&ops->end, ops->loop, setup->lifeline_fd, on_end, ops);
+    return child_end_watch(&ops->end, ops->loop, setup->lifeline_fd, on_end, NULL, ops);
 }
 
 static void stop(struct ops *ops)
@@ -154,10 +154,7 @@ static void stop(struct ops *ops)
 int ops_process_run(const struct child_setup *setup)
 {
     struct ops ops = {.setup = setup};
-    enum log_level level = LOG_LEVEL_INFO;
-    if (log_level_parse(setup->config->log_level, &level) != ERR_OK)
-        return 1;
-    log_init("ops", level);
+    log_set_process("ops");
     metrics_use_slot(setup->page, setup->worker_count);
     recent_use(setup->recent, setup->worker_count);
     ops.loop = loop_new();

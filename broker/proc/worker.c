@@ -17,6 +17,7 @@
 #include "net/listener.h"
 #include "net/parking.h"
 #include "portal/services.h"
+#include "proc/reload.h"
 
 #define SECOND_MS     1000
 #define DRAIN_POLL_MS 20
@@ -27,7 +28,7 @@ static const struct rpc_service portal_services[] = {
     {challenge_service}, {enrolment_service}, {user_service}, {event_service}, {health_service}};
 
 struct worker {
-    const struct child_setup *setup;
+    struct child_setup *setup;
     unsigned number;
     char name[24];
     struct loop *loop;
@@ -186,11 +187,11 @@ static void on_mismatch(void *arg)
 }
 
 /* Whatever fails here, connections only keep their SSL objects. */
-static enum err start_parking(struct worker *worker)
+static void start_parking(struct worker *worker)
 {
     const char *ports = worker->setup->config->parking;
     if (strcmp(ports, "off") == 0)
-        return ERR_OK;
+        return;
     if (!parking_version_known())
         LOG(WARN, NET, "openssl-untested",
             "openssl=%s parking=\"tested with other versions; its self-test decides\"",
@@ -203,13 +204,12 @@ static enum err start_parking(struct worker *worker)
         METRIC_ADD(PARKING_REFUSED_SELF_TEST, 1);
         LOG(ERROR, NET, "parking-off", "openssl=%s why=self-test error=%s",
             OpenSSL_version(OPENSSL_VERSION_STRING), err_name(e));
-        return ERR_OK;
+        parking_free(worker->parking);
+        worker->parking = NULL;
     }
-    if (worker->parking->options.secrets != options.secrets)
+    if (worker->parking && worker->parking->options.secrets != options.secrets)
         LOG(WARN, NET, "kdf-off", "openssl=%s why=self-test parking_secrets=keylog",
             OpenSSL_version(OPENSSL_VERSION_STRING));
-    TRY(parking_attach(worker->parking, worker->setup->device_tls, DEVICE_RECORD_BYTES));
-    return strcmp(ports, "all") == 0 ? parking_attach(worker->parking, worker->setup->portal_tls, 1) : ERR_OK;
 }
 
 /* ---- the end ---- */
@@ -254,6 +254,61 @@ static void on_second(void *arg)
     timer_start(&worker->second, SECOND_MS);
 }
 
+/* ---- what the configuration says ---- */
+
+static struct device_options device_options(const struct config *config)
+{
+    return (struct device_options){
+        .heartbeat_ms = (unsigned)config->heartbeat_s * 1000,
+        .jitter_percent = (unsigned)config->heartbeat_jitter,
+        .connection_life_s = (unsigned)config->connection_life_s,
+        .unauthenticated_max = (unsigned)config->unauthenticated_max,
+        .hello_timeout_ms = (unsigned)config->hello_timeout_ms,
+        .handshake_timeout_ms = (unsigned)config->handshake_timeout_ms,
+    };
+}
+
+static void set_domain_limits(struct domain *domain, const struct config *config)
+{
+    domain->watches_max = (size_t)config->watches_max;
+    domain->devices_max = (unsigned)config->devices_per_user_max;
+}
+
+/* The ports whose connections the worker parks; in which contexts, is started or reloaded alike. */
+static enum err attach_parking(struct worker *worker, SSL_CTX *device_tls, SSL_CTX *portal_tls)
+{
+    if (!worker->parking)
+        return ERR_OK;
+    TRY(parking_attach(worker->parking, device_tls, DEVICE_RECORD_BYTES));
+    return strcmp(worker->setup->config->parking, "all") == 0 ? parking_attach(worker->parking, portal_tls, 1)
+                                                              : ERR_OK;
+}
+
+/* The master has read all this before, and found it good; the files may have changed since. */
+static void on_reload(void *arg)
+{
+    struct worker *worker = arg;
+    struct child_setup *setup = worker->setup;
+    struct reload next = {0};
+    struct buf why = {0};
+    enum err e = reload_read(setup, &next, &why);
+    if (e == ERR_OK)
+        e = attach_parking(worker, next.device_tls, next.portal_tls);
+    if (e != ERR_OK) {
+        LOG(ERROR, CONFIG, "reload-refused", "why=%s error=%s", LOG_BYTES(buf_view(&why)), err_name(e));
+        reload_drop(&next);
+    } else {
+        reload_adopt(setup, &next);
+        const struct device_options device = device_options(setup->config);
+        device_server_set_options(worker->devices, &device);
+        device_server_set_tls(worker->devices, setup->device_tls);
+        rpc_server_reload(worker->portals, setup->config, setup->portal_tls);
+        set_domain_limits(&worker->domain, setup->config);
+        LOG(INFO, CONFIG, "reloaded");
+    }
+    buf_done(&why);
+}
+
 /* ---- life ---- */
 
 static struct listener_options accepting(const struct config *config, const char *proxy)
@@ -271,14 +326,7 @@ static enum err start(struct worker *worker)
     struct domain *domain = &worker->domain;
     const struct store_options store = {
         .redis = &setup->redis, .timeout_ms = (unsigned)config->store_timeout_ms, .slot = worker->number};
-    struct device_options device = {
-        .heartbeat_ms = (unsigned)config->heartbeat_s * 1000,
-        .jitter_percent = (unsigned)config->heartbeat_jitter,
-        .connection_life_s = (unsigned)config->connection_life_s,
-        .unauthenticated_max = (unsigned)config->unauthenticated_max,
-        .hello_timeout_ms = (unsigned)config->hello_timeout_ms,
-        .handshake_timeout_ms = (unsigned)config->handshake_timeout_ms,
-    };
+    struct device_options device = device_options(config);
     struct rpc_options rpc = {
         .tls = setup->portal_tls,
         .worker = worker->number,
@@ -289,8 +337,7 @@ static enum err start(struct worker *worker)
     rpc_set_limits(&rpc, config);
     domain->loop = worker->loop;
     domain->secret = setup->secret;
-    domain->watches_max = (size_t)config->watches_max;
-    domain->devices_max = (unsigned)config->devices_per_user_max;
+    set_domain_limits(domain, config);
     TRY(child_audit_open(setup, worker->loop, worker->name, &domain->audit));
     domain->store = store_open(worker->loop, setup->secret, &store, &store_events, worker);
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
@@ -306,7 +353,8 @@ static enum err start(struct worker *worker)
         device.trust_anchor[i] = worker->surroundings.trust_anchor[i] = setup->trust_anchor[i];
     worker->surroundings.device_address = setup->device_address;
     worker->surroundings.server_name = config->server_names.at[0];
-    TRY(start_parking(worker));
+    start_parking(worker);
+    TRY(attach_parking(worker, setup->device_tls, setup->portal_tls));
     worker->devices = device_server_new(domain, setup->device_tls, &device, on_device_closed, worker);
     worker->portals = rpc_server_new(&rpc, portal_services, sizeof portal_services / sizeof *portal_services,
                                      domain, &worker->surroundings, on_portal_closed, worker);
@@ -319,7 +367,7 @@ static enum err start(struct worker *worker)
     timer_init(&worker->second, worker->loop, on_second, worker);
     timer_init(&worker->drain, worker->loop, on_drain_poll, worker);
     timer_start(&worker->second, SECOND_MS);
-    return child_end_watch(&worker->end, worker->loop, setup->lifeline_fd, on_end, worker);
+    return child_end_watch(&worker->end, worker->loop, setup->lifeline_fd, on_end, on_reload, worker);
 }
 
 static void on_last_turns(void *arg)
@@ -354,14 +402,11 @@ static void stop(struct worker *worker)
     loop_free(worker->loop);
 }
 
-int worker_run(const struct child_setup *setup, unsigned number)
+int worker_run(struct child_setup *setup, unsigned number)
 {
     struct worker worker = {.setup = setup, .number = number};
     snprintf(worker.name, sizeof worker.name, "worker-%u", number);
-    enum log_level level = LOG_LEVEL_INFO;
-    if (log_level_parse(setup->config->log_level, &level) != ERR_OK)
-        return 1;
-    log_init(worker.name, level);
+    log_set_process(worker.name);
     metrics_use_slot(setup->page, number - 1);
     recent_use(setup->recent, number - 1);
     worker.loop = loop_new();

@@ -11,6 +11,6 @@
  * Run worker @p number (from 1 on) in this process until it is told to end and has drained.
  * @return the process's exit status.
  */
-int worker_run(const struct child_setup *setup, unsigned number);
+int worker_run(struct child_setup *setup, unsigned number);
 
 #endif

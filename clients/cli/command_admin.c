@@ -1,4 +1,4 @@
-/* org add, org list: over the admin socket. */
+/* org add, org list, log: over the admin socket. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +10,7 @@
 #define ADMIN_TOKEN_SIZE         128
 #define CALL_CREATE_ORGANISATION "nanopush.v1.AdminService/CreateOrganisation"
 #define CALL_LIST_ORGANISATIONS  "nanopush.v1.AdminService/ListOrganisations"
+#define CALL_SET_LOG_LEVEL       "nanopush.v1.AdminService/SetLogLevel"
 
 static enum exit_status on_organisation(struct session *session, const ProtobufCMessage *message, void *arg)
 {
@@ -91,6 +92,28 @@ enum exit_status command_org_list(const struct args *args)
                               &nanopush__v1__list_organisations_response__descriptor,
                               "cannot list organisations over admin.sock", on_organisations, &page);
     } while (status == EXIT_STATUS_OK && page.next[0]);
+    session_close(&session);
+    return status;
+}
+
+static enum exit_status on_log_level(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    (void)session, (void)message, (void)arg;
+    return EXIT_STATUS_OK;
+}
+
+enum exit_status command_log(const struct args *args)
+{
+    Nanopush__V1__SetLogLevelRequest request = NANOPUSH__V1__SET_LOG_LEVEL_REQUEST__INIT;
+    struct session session;
+    request.level = (char *)args->operands[0];
+    request.area = (char *)(args->operand_count > 1 ? args->operands[1] : "");
+    enum exit_status status = session_open_admin(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    status = session_call(&session, CALL_SET_LOG_LEVEL, &request.base,
+                          &nanopush__v1__set_log_level_response__descriptor,
+                          "cannot change the level over admin.sock", on_log_level, NULL);
     session_close(&session);
     return status;
 }

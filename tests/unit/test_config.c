@@ -253,6 +253,85 @@ static void the_reference_is_a_file_of_the_defaults(void **state)
     free(text);
 }
 
+static void the_environment_goes_over_the_file(void **state)
+{
+    (void)state;
+    setenv("NANOPUSH_WORKERS", "3", 1);
+    setenv("NANOPUSH_DATA_DIR", "/a \"b\" \\c; workers = 9", 1);
+    setenv("NANOPUSH_SERVER_NAMES", "a.example,192.0.2.7", 1);
+    setenv("NANOPUSH_NO_SUCH_OPTION", "1", 1);
+    struct config *c = load("workers = 5; drain_s = 7;");
+    assert_int_equal(c->workers, 3);
+    assert_string_equal(c->data_dir, "/a \"b\" \\c; workers = 9");
+    assert_int_equal(c->server_names.count, 2);
+    assert_string_equal(c->server_names.at[1], "192.0.2.7");
+    assert_int_equal(c->drain_s, 7);
+    assert_int_equal(c->sources[CONFIG_OPTION_workers], CONFIG_ENVIRONMENT);
+    assert_int_equal(c->sources[CONFIG_OPTION_drain_s], CONFIG_FILE);
+    assert_int_equal(c->sources[CONFIG_OPTION_log_level], CONFIG_DEFAULT);
+    config_free(c);
+    unsetenv("NANOPUSH_DATA_DIR");
+    unsetenv("NANOPUSH_SERVER_NAMES");
+    unsetenv("NANOPUSH_NO_SUCH_OPTION");
+    static const char *const wrong[] = {"", "65", "-1", "3;", "0x3", "3 ", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct buf why = {0};
+        setenv("NANOPUSH_WORKERS", wrong[i], 1);
+        assert_int_equal(config_load(NULL, &c, &why), ERR_CONFIG);
+        assert_memory_equal(buf_view(&why).p, "NANOPUSH_WORKERS:1:", 19);
+        buf_done(&why);
+    }
+    unsetenv("NANOPUSH_WORKERS");
+}
+
+static void what_is_printed_is_a_file_that_says_the_same(void **state)
+{
+    (void)state;
+    char *text = NULL, *again = NULL;
+    size_t len = 0;
+    struct config *c = load(
+        "data_dir = \"/a \\\"b\\\" \\\\c\"; server_names = [\"a.example\", \"b.example\"]; workers = 2;");
+    FILE *out = open_memstream(&text, &len);
+    config_print(c, out);
+    fclose(out);
+    assert_non_null(strstr(text, "workers = 2; # file\n"));
+    assert_non_null(strstr(text, "drain_s = 5; # default\n"));
+    struct config *same = load(text);
+    config_set_data_dir(same, c->data_dir);
+    out = open_memstream(&again, &len);
+    config_print(same, out);
+    fclose(out);
+    assert_non_null(strstr(again, "data_dir = \"/a \\\"b\\\" \\\\c\"; # command line\n"));
+    assert_non_null(strstr(again, "server_names = [\"a.example\", \"b.example\"]; # file\n"));
+    struct buf differences = {0};
+    assert_int_equal(config_fixed_differences(c, same, &differences), ERR_OK);
+    assert_int_equal(buf_len(&differences), 0);
+    config_free(c);
+    config_free(same);
+    free(text);
+    free(again);
+}
+
+static void a_reload_takes_what_it_can_and_names_the_rest(void **state)
+{
+    (void)state;
+    struct config *now =
+        load("workers = 2; drain_s = 5; log_level = \"info\"; server_names = [\"a.example\"];");
+    struct config *next =
+        load("workers = 3; drain_s = 9; log_level = \"warn\"; server_names = [\"b.example\"];");
+    struct buf differences = {0};
+    assert_int_equal(config_fixed_differences(now, next, &differences), ERR_OK);
+    assert_true(bytes_equal(buf_view(&differences), bytes_of("workers,server_names")));
+    config_take_reloadable(now, next);
+    config_free(next);
+    assert_int_equal(now->workers, 2);
+    assert_int_equal(now->drain_s, 9);
+    assert_string_equal(now->log_level, "warn");
+    assert_string_equal(now->server_names.at[0], "a.example");
+    config_free(now);
+    buf_done(&differences);
+}
+
 struct syntax_row {
     const char *text;
     bool listen, dial, host_port, name;
@@ -358,6 +437,9 @@ int main(void)
         cmocka_unit_test(a_file_that_cannot_be_read_says_why),
         cmocka_unit_test(a_file_cut_anywhere_is_read_or_refused),
         cmocka_unit_test(the_reference_is_a_file_of_the_defaults),
+        cmocka_unit_test(the_environment_goes_over_the_file),
+        cmocka_unit_test(what_is_printed_is_a_file_that_says_the_same),
+        cmocka_unit_test(a_reload_takes_what_it_can_and_names_the_rest),
         cmocka_unit_test(addresses_and_names_have_exact_forms),
         cmocka_unit_test(a_name_has_at_most_253_characters),
         cmocka_unit_test(edit_distances_are_levenshteins),

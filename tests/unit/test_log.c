@@ -90,6 +90,24 @@ static void a_level_includes_the_graver_ones_only(void **state)
     assert_string_equal(logged(*state), "");
 }
 
+static void each_area_has_a_level_of_its_own(void **state)
+{
+    enum log_area area = LOG_AREA_LOG;
+    assert_int_equal(log_area_parse("device", &area), ERR_OK);
+    assert_int_equal(area, LOG_AREA_DEVICE);
+    assert_int_equal(log_area_parse("devices", &area), ERR_INVALID);
+    log_set_level(LOG_LEVEL_INFO);
+    log_set_area_level(LOG_AREA_DEVICE, LOG_LEVEL_WARN);
+    LOG(INFO, DEVICE, "quiet");
+    assert_string_equal(logged(*state), "");
+    LOG(INFO, PORTAL, "heard");
+    assert_non_null(strstr(logged(*state), "event=heard"));
+    log_set_area_level(LOG_AREA_DEVICE, LOG_LEVEL_DEBUG);
+    LOG(DEBUG, DEVICE, "heard-too");
+    assert_non_null(strstr(logged(*state), "event=heard-too"));
+    log_set_level(LOG_LEVEL_INFO);
+}
+
 static void a_peer_cannot_forge_a_line_or_a_pair(void **state)
 {
     const char *evil = "x\ntime=1 level=error event=\"fine\"";
@@ -260,6 +278,7 @@ int main(void)
     const struct CMUnitTest log_tests[] = {
         CAPTURED(an_event_is_one_line_of_pairs),
         CAPTURED(a_level_includes_the_graver_ones_only),
+        CAPTURED(each_area_has_a_level_of_its_own),
         CAPTURED(a_peer_cannot_forge_a_line_or_a_pair),
         cmocka_unit_test(quoting_keeps_plain_values_and_escapes_the_rest),
         cmocka_unit_test(a_long_value_is_cut_inside_its_quotes),
