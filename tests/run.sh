@@ -79,6 +79,13 @@ for script in "$tests"/vectors/check.mjs "$tests"/integration/*.test.mjs "$tests
 done
 [ $# -eq 0 ] || run_node "$@"
 
+# No broker of any test may log a credential, a token, a signed answer or a key: an enrolment's URI, a JWS, an
+# Authorization header, PEM.
+if grep -lE 'nanopush://enrol|eyJ[A-Za-z0-9_-]{16}|Bearer [a-z0-9]|PRIVATE KEY' "$logs"/*.log 2>/dev/null; then
+  echo "FAILED  these logs have secrets"
+  failed=$((failed + 1))
+fi
+
 if [ "$failed" -eq 0 ]; then rm -rf "$logs"; else echo "The logs are in $logs"; fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

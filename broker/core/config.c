@@ -13,7 +13,7 @@
 #include "core/config_check.h"
 #include "core/log.h"
 
-enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, LEVEL, PORTS, PROXY, SECRETS, NAMES, DIALS };
+enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, FORMAT, LEVEL, PORTS, PROXY, SECRETS, NAMES, DIALS };
 
 static bool is_any(const char *s)
 {
@@ -36,6 +36,7 @@ static const struct {
     [LISTEN] = {"\"127.0.0.1:7440\", \"[::1]:7440\" or \"unix:/path\"", config_is_listen},
     [DIAL] = {"\"host:port\" or \"unix:/path\"", config_is_dial},
     [HOST_PORT] = {"\"host:port\"", config_is_host_port},
+    [FORMAT] = {"\"text\" or \"json\"", config_is_format},
     [LEVEL] = {"\"error\", \"warn\", \"info\" or \"debug\"", is_level},
     [PORTS] = {"\"device\", \"all\" or \"off\"", config_is_ports},
     [PROXY] = {"\"refused\" or \"required\"", config_is_proxy},
@@ -62,6 +63,7 @@ struct option_row {
 #define DEFAULT_LISTEN      DEFAULT_TEXT
 #define DEFAULT_DIAL        DEFAULT_TEXT
 #define DEFAULT_HOST_PORT   DEFAULT_TEXT
+#define DEFAULT_FORMAT      DEFAULT_TEXT
 #define DEFAULT_LEVEL       DEFAULT_TEXT
 #define DEFAULT_PORTS       DEFAULT_TEXT
 #define DEFAULT_PROXY       DEFAULT_TEXT

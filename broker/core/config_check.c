@@ -94,6 +94,11 @@ bool config_is_listen(const char *s)
     return is_unix(s) || is_host_with_port(s, false, 0);
 }
 
+bool config_is_format(const char *s)
+{
+    return strcmp(s, "text") == 0 || strcmp(s, "json") == 0;
+}
+
 bool config_is_ports(const char *s)
 {
     return strcmp(s, "device") == 0 || strcmp(s, "all") == 0 || strcmp(s, "off") == 0;

@@ -19,6 +19,9 @@ bool config_is_dial(const char *s);
 /** As config_is_dial(), with an address instead of a name, and port 0 allowed. */
 bool config_is_listen(const char *s);
 
+/** True for "text" and "json". */
+bool config_is_format(const char *s);
+
 /** True for "device", "all" and "off": the ports that something is for. */
 bool config_is_ports(const char *s);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "core/log_json.h"
 #include "core/log_limit.h"
 #include "core/recent.h"
 
@@ -35,6 +36,7 @@ static struct levels *levels = &own_levels;
 
 static struct {
     struct log_value process;
+    bool json;
     struct log_limit limit;
     uint64_t lost_count; /* lines that standard error did not take since the last that it took */
 } logger = {.process = {"nanopushd"}};
@@ -50,6 +52,11 @@ void log_init(const char *process, enum log_level level)
 {
     log_set_process(process);
     log_set_level(level);
+}
+
+void log_set_json(bool json)
+{
+    logger.json = json;
 }
 
 bool log_share_levels(void)
@@ -122,6 +129,12 @@ static PRINTF(4, 0) bool put_event(enum log_level level, enum log_area area, con
     if (strcmp(pairs, " ") != 0)
         len += format_pairs(line + len, sizeof line - len, pairs, args);
     blank_unprintable(line, len);
+    if (logger.json) {
+        char object[LOG_JSON_MAX_BYTES];
+        size_t object_len = log_json(line, len, object);
+        object[object_len] = '\n';
+        return write_line(object, object_len + 1);
+    }
     line[len] = '\n';
     return write_line(line, len + 1);
 }

@@ -68,6 +68,9 @@ void log_init(const char *process, enum log_level level);
 /** As log_init(), and the levels stay. For a child of who shares them. */
 void log_set_process(const char *process);
 
+/** Write lines as JSON (core/log_json.h) from now on, or as pairs. Children that are forked later go on so. */
+void log_set_json(bool json);
+
 /** Share the levels with every child that is forked after this: each change is everybody's. @return false when memory is
  * out. */
 bool log_share_levels(void);

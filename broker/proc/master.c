@@ -466,6 +466,7 @@ int master_run(struct config *config, const char *config_file)
     struct master master = {.config = config, .dir = {.fd = -1, .lock_fd = -1}};
     master.setup.config_file = config_file;
     log_init("master", LOG_LEVEL_INFO);
+    log_set_json(strcmp(config->log_format, "json") == 0);
     set_log_level(config);
     enum err e = prepare(&master);
     if (e == ERR_OK)
