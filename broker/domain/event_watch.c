@@ -19,6 +19,7 @@ struct event_watch {
     struct list node;
     struct event_watches *owner;
     char organisation[NAME_MAX_LEN + 1];
+    char by[NAME_MAX_LEN + 1];
     char after[EVENT_ID_SIZE]; /* cursor; "$" until the newest is known */
     uint64_t number;           /* of the cursor */
     bool from_oldest;          /* no cursor yet: nothing can be missing */
@@ -137,15 +138,26 @@ bool event_id_valid(const char *id)
     return strcmp(again, id) == 0;
 }
 
-struct event_watch *event_watch_start(struct event_watches *watches, const char *organisation,
+static bool has_too_many(const struct event_watches *watches, const char *by)
+{
+    unsigned count = 0;
+    LIST_EACH (node, &watches->all)
+        count += strcmp(CONTAINER_OF(node, struct event_watch, node)->by, by) == 0;
+    return count >= EVENT_WATCHES_MAX;
+}
+
+struct event_watch *event_watch_start(struct event_watches *watches, const char *organisation, const char *by,
                                       const char *after, bool only_new, event_watch_fn fn, void *arg)
 {
+    if (has_too_many(watches, by))
+        return NULL;
     struct event_watch *watch = mem_new(sizeof *watch);
     unsigned long long number = 0;
     watch->owner = watches;
     watch->fn = fn;
     watch->arg = arg;
     snprintf(watch->organisation, sizeof watch->organisation, "%s", organisation);
+    snprintf(watch->by, sizeof watch->by, "%s", by);
     snprintf(watch->after, sizeof watch->after, "%s", after[0] ? after : only_new ? "$" : "");
     watch->from_oldest = !after[0];
     if (sscanf(after, "%*u-%18llu", &number) == 1)

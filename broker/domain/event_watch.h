@@ -35,10 +35,14 @@ void event_watches_free(struct event_watches *watches);
 /** True for "" and what can be an event's id. */
 bool event_id_valid(const char *id);
 
+#define EVENT_WATCHES_MAX 16 /* of one portal: each reads the store for itself, at every event */
+
 /**
+ * @param by     the portal that watches, "" for an administrator; see EVENT_WATCHES_MAX.
  * @param after  id of the last event that is known; "": from the oldest that is kept, or, with @p only_new, from now on.
+ * @return NULL where @p by watches EVENT_WATCHES_MAX times already.
  */
-struct event_watch *event_watch_start(struct event_watches *watches, const char *organisation,
+struct event_watch *event_watch_start(struct event_watches *watches, const char *organisation, const char *by,
                                       const char *after, bool only_new, event_watch_fn fn, void *arg);
 
 /** Silence, at once. NULL is allowed. */

@@ -134,8 +134,17 @@ static void watch_events(struct rpc_call *call, const ProtobufCMessage *message)
     memcpy(watching->wanted, wanted, sizeof wanted);
     watching->user = mem_copy_string(request->user);
     rpc_on_end(call, watching_end, watching);
-    watching->watch = event_watch_start(rpc_domain(call)->event_watches, organisation, request->after,
-                                        request->only_new, on_news, watching);
+    watching->watch =
+        event_watch_start(rpc_domain(call)->event_watches, organisation, portal ? portal->id : "",
+                          request->after, request->only_new, on_news, watching);
+    if (watching->watch)
+        return;
+    rpc_on_end(call, NULL, NULL);
+    watching_free(watching);
+    rpc_fail(
+        call, RPC_RESOURCE_EXHAUSTED,
+        "this portal watches events %d times at this worker; one watch is enough for all of an organisation",
+        EVENT_WATCHES_MAX);
 }
 
 const struct rpc_method event_service[] = {

@@ -5,11 +5,14 @@ import { readFileSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
+import { Code } from "@connectrpc/connect";
+
 import { Severity } from "../../build/gen-js/nanopush/v1/event_pb.js";
 import { Broker, eventually } from "./harness.mjs";
 import { Portal, refuses, unique } from "./portal.mjs";
 
 const WAIT_MS = 10_000;
+const WATCHES_MAX = 16; // of one portal, at one worker
 const SOON_MS = 900; // sooner than any re-read: the hint brought it
 const everything = ["SCOPE_CHALLENGE", "SCOPE_ENROL", "SCOPE_ADMIN", "SCOPE_EVENTS"];
 const broker = new Broker({ workers: 2 });
@@ -160,6 +163,30 @@ describe("events", () => {
     await watched.until("phone_added", "bob");
     assert.ok(watched.seen.every(({ user }) => ["", "ada", "bob"].includes(user)));
     watched.stop();
+  });
+
+  test("a portal watches so many times at a worker, and no more: each watch reads for itself", async () => {
+    const greedy = await Portal.create(broker, { scopes: ["SCOPE_CHALLENGE"] });
+    const held = [];
+    let refused = 0;
+    for (let i = 0; i < 2 * WATCHES_MAX + 1; i++) {
+      const watched = watch(greedy);
+      held.push(watched);
+      watched.failure.catch(({ code }) => (refused += code === Code.ResourceExhausted));
+    }
+    await eventually(WAIT_MS, "one of them is too many at either worker", () => refused > 0);
+    const other = watch(soc);
+    const { user } = await portal.enrol();
+    await other.until("phone_added", user);
+    for (const each of [other, ...held]) each.stop();
+    const again = await eventually(WAIT_MS, "there is room again", async () => {
+      const one = watch(greedy);
+      const before = refused;
+      one.failure.catch(({ code }) => (refused += code === Code.ResourceExhausted));
+      await greedy.users.getUser({ user: "nobody" }).catch(() => {});
+      return refused === before && one;
+    });
+    again.stop();
   });
 
   test("refused: no scope, no such kind, no id", async () => {
