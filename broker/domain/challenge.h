@@ -28,6 +28,7 @@ struct challenge_request {
     struct bytes asked;          /* what has to be the same where the key is: the request in its own form */
     unsigned code_digits;        /* of the number in mode CODE; 0: as many as ever */
     const char *enrolment;       /* the enrolment that it asks about; NULL for none */
+    bool repeated;               /* asked before: that it is refused once more is no news */
     const char *id;              /* valid, of the user, never used for another; NULL: the broker makes one */
 };
 

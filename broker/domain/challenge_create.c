@@ -122,7 +122,8 @@ static void refuse(struct challenge_op *op, const struct challenge_created *crea
     PORTAL_METRIC_ADD(REFUSED, op->record->portal);
     LOG(INFO, DOMAIN, "push-refused", "portal=%s why=%s", op->record->portal,
         created->locked ? "locked" : "backoff");
-    emit(op, EVENT_PUSH_REFUSED, created->locked ? "locked" : "delayed");
+    if (!op->repeated)
+        emit(op, EVENT_PUSH_REFUSED, created->locked ? "locked" : "delayed");
     create_finish(op, ERR_LIMIT, &refused);
 }
 
@@ -228,6 +229,7 @@ static enum err create_prepare(struct challenge_op *op, const struct challenge_r
         nonce = bytes_make(own_nonce, sizeof own_nonce);
     }
     op->nonce_is_portals = request->nonce.len != 0;
+    op->repeated = request->repeated;
     TRY(hash_names(op, request));
     TRY(buf_append(&op->other_display, request->other_display));
     Record__Challenge record = RECORD__CHALLENGE__INIT;

@@ -27,6 +27,7 @@ struct challenge_op {
     int64_t expire_unix_ms;    /* resend */
     struct buf other_display;
     bool nonce_is_portals;
+    bool repeated; /* as challenge_request's */
     char *pending_of;
     char session[HEX_SIZE(SHA256_BYTES)], idempotency[HEX_SIZE(SHA256_BYTES)], asked[HEX_SIZE(SHA256_BYTES)];
     char supersede[ID_SIZE];

@@ -199,7 +199,9 @@ struct device_op *device_remove(struct domain *domain, const Record__Device *dev
 static void on_unlocked(enum err e, const struct routes *told, void *arg)
 {
     struct device_op *op = arg;
-    if (e == ERR_OK) {
+    bool by_phone = op->id[0];
+    if (e == ERR_OK &&
+        (!by_phone || told->device_count > 0)) { /* a phone that says it without end is no news */
         const struct event event = {.kind = EVENT_PUSH_UNLOCKED,
                                     .organisation = op->organisation,
                                     .user = op->user,

@@ -54,8 +54,11 @@ MUST_CHECK enum err enrolment_op_keep(struct enrolment_op *op, const struct enro
 MUST_CHECK enum err enrolment_number(const struct secret *secret, const char *enrolment_id,
                                      char out[NUMBER_SIZE]);
 
-/** Ask the old phones about the new one, @p device; once an enrolment, however often it is called. */
-void enrolment_ask(const struct enrolment_op *op, const Record__Device *device);
+/**
+ * Ask the old phones about the new one, @p device; once an enrolment, however often it is called.
+ * @param again  not for the first time: that it is refused is known.
+ */
+void enrolment_ask(const struct enrolment_op *op, const Record__Device *device, bool again);
 
 /**
  * Tell what a step led to: who waits, the phones that are there, and, where it is TO_APPROVE, ask those.

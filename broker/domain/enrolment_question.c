@@ -78,7 +78,7 @@ static enum err pack_display(const Record__Enrolment *record, const Record__Devi
     return message_pack(&display.base, ret);
 }
 
-void enrolment_ask(const struct enrolment_op *op, const Record__Device *device)
+void enrolment_ask(const struct enrolment_op *op, const Record__Device *device, bool again)
 {
     const Record__Enrolment *record = op->record;
     char id[ID_SIZE];
@@ -100,6 +100,7 @@ void enrolment_ask(const struct enrolment_op *op, const Record__Device *device)
             .idempotency = bytes_of(op->id),
             .asked = bytes_of(op->id),
             .enrolment = op->id,
+            .repeated = again,
         };
         struct enrolment_op *asked = enrolment_op_new(op->domain, NULL);
         memcpy(asked->id, op->id, ID_SIZE);

@@ -14,7 +14,7 @@ void enrolment_tell_step(struct enrolment_op *op, const struct enrolment_step *s
 {
     router_changed(op->domain->router, &step->told, op->id);
     if (step->state == ENROLMENT_TO_APPROVE)
-        enrolment_ask(op, device);
+        enrolment_ask(op, device, !step->moved);
     if (step->state != ENROLMENT_DONE || !step->moved)
         return;
     METRIC_ADD(ENROLMENTS_DONE, 1);

@@ -68,6 +68,16 @@ void call_arg_record(struct store_call *call, const struct key *key, const char 
     call->arg_len[call->arg_count++] = buf_len(&call->args) - before;
 }
 
+void call_arg_unique(struct store_call *call)
+{
+    uint8_t bits[16] = {0};
+    char hex[HEX_SIZE(sizeof bits)];
+    if (random_bytes(bits, sizeof bits) != ERR_OK)
+        call->failed = true;
+    hex_encode(bytes_make(bits, sizeof bits), hex);
+    call_arg(call, bytes_of(hex));
+}
+
 void call_arg_device(struct store_call *call, const Record__Device *device)
 {
     size_t before = buf_len(&call->args);

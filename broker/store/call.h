@@ -84,6 +84,9 @@ void call_arg_int(struct store_call *call, int64_t value);
 void call_arg_record(struct store_call *call, const struct key *key, const char *field,
                      const ProtobufCMessage *message);
 
+/** An argument that is the same when this call is sent again, and in no other call. */
+void call_arg_unique(struct store_call *call);
+
 /** A sealed device as argument; see record_seal_device(). */
 void call_arg_device(struct store_call *call, const Record__Device *device);
 

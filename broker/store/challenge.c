@@ -184,17 +184,6 @@ static void settled_by(struct store_call *call, struct bytes value, char device_
     protobuf_c_message_free_unpacked(settlement, NULL);
 }
 
-/* What is the same when this call is sent again, and in no other call. */
-static void call_arg_unique(struct store_call *call)
-{
-    uint8_t bits[16] = {0};
-    char hex[HEX_SIZE(sizeof bits)];
-    if (random_bytes(bits, sizeof bits) != ERR_OK)
-        call->failed = true;
-    hex_encode(bytes_make(bits, sizeof bits), hex);
-    call_arg(call, bytes_of(hex));
-}
-
 static void on_settle(struct store_call *call, enum err e, const redisReply *reply)
 {
     struct challenge_settled settled = {0};

@@ -202,5 +202,6 @@ struct store_call *store_user_unlock(struct store *store, const char *tag, const
         call_key(call, key_user(tag, parts[i]));
     call_arg(call, bytes_of(verified ? verified->id : ""));
     call_arg_verified(call, verified);
+    call_arg_unique(call);
     return call_send(call);
 }

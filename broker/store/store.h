@@ -358,7 +358,8 @@ struct store_call *store_device_rotate(struct store *store, const Record__Device
                                        const Record__Device *next, store_done_fn fn, void *arg);
 
 /**
- * Lift the lock of the user @p tag; @p verified as for store_device_remove(). @p fn gets the user's devices, to be told.
+ * Lift the lock of the user @p tag; @p verified as for store_device_remove(). @p fn gets the user's devices, to be told:
+ * none where a device asked and there was nothing to lift.
  * Errors: ERR_DENIED; ERR_NOT_FOUND: no such user.
  */
 struct store_call *store_user_unlock(struct store *store, const char *tag, const Record__Device *verified,

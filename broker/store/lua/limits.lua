@@ -7,6 +7,7 @@
 --   denied, missed, withdrawn  how many in a row since the last approval
 --   denials, failures        when the last ones were, 'ms ms ms'
 --   day, pushes              pushes since the last approval within the day that began at day
+--   lifted_by                the call that lifted last what stood here
 --   s:<browser session>      when that session last succeeded: it is exempt from backoff and the daily count
 -- Time-outs and what was taken back never lock. An approval resets all but the sessions.
 local LOCK_MS, RECENT_MS, DAY_MS = 900000, 600000, 86400000
@@ -74,8 +75,9 @@ local function limits_note(limits, now, field)
   return #recent
 end
 
+-- -> how much there was to clear
 local function limits_clear(limits)
-  redis.call('HDEL', limits, 'locked_at', 'locked_until', 'not_before', 'denied', 'missed', 'withdrawn', 'denials',
+  return redis.call('HDEL', limits, 'locked_at', 'locked_until', 'not_before', 'denied', 'missed', 'withdrawn', 'denials',
     'failures', 'day', 'pushes')
 end
 
