@@ -143,6 +143,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libcli.a $(BUILD)/libnan
 $(BUILD)/tests/transcode: $(BUILD)/tests/integration/transcode.o $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/tests/unit/test_nonce: LDFLAGS += -Wl,--wrap=traffic_seal
+$(BUILD)/tests/unit/test_stream: LDFLAGS += -Wl,--wrap=send
 $(BUILD)/tests/unit/test_tls13_kdf: LDFLAGS += -Wl,--wrap=hkdf_extract
 # The limits are tested on a clock of the test's own: the same scripts, with another time.lua in front.
 $(BUILD)/gen/store/scripts_virtual.c: $(SCRIPT_GEN) tests/unit/virtual_time.lua

@@ -50,6 +50,7 @@ if [ "${1:-}" = test ]; then
   need_program chromium chromium
   need_program rsvg-convert librsvg2-bin
   need_program clang-format clang-format
+  need_program gcore gdb
 fi
 
 unpack() { # directory, packages

@@ -1,7 +1,7 @@
 // Connections that give up their SSL object: stock clients do not notice, the counters say so, and nothing of a key is
 // left in the worker when a connection is gone.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
@@ -66,6 +66,12 @@ function foundInMemory(pid, needles) {
   }
   closeSync(memory);
   return [...found].sort();
+}
+
+/** A core of process @p pid, as a debugger writes it and with what the kernel would leave out left out; undefined where none may be had. */
+function coreOf(pid, directory) {
+  const { status } = spawnSync("gcore", ["-o", `${directory}/core`, `${pid}`], { timeout: deadline(20_000) });
+  return status === 0 ? readFileSync(`${directory}/core.${pid}`) : undefined;
 }
 
 /** The secrets of a connection, as bytes and as the keylog callback's hex, and the record keys made of them. */
@@ -166,6 +172,32 @@ for (const parking of ["all", "off"])
         await becomes(broker, "live", 0);
         assert.deepEqual(foundInMemory(worker, needles), []);
       });
+  });
+
+// Cores are forbidden by a limit. One that is made all the same holds no keys of phones, not even of parked connections.
+for (const parking of ["all", "off"])
+  test(`parking ${parking}: keys in the core of a worker`, async (t) => {
+    const ciphers = "TLS_AES_128_GCM_SHA256";
+    const broker = new Broker({ parking, log_level: "info", workers: 1 });
+    await broker.start();
+    try {
+      const [gone, open] = [await dial(broker, { ciphers }), await dial(broker, { ciphers })];
+      await gone.ask();
+      await open.ask();
+      gone.socket.end();
+      await within(deadline(5000), "close", once(gone.socket, "close"));
+      await becomes(broker, parking === "all" ? "parked" : "live", 1);
+      const core = coreOf(broker.holderOf(open.socket), broker.root);
+      if (!core) return t.skip("no core can be had here");
+      const found = ({ secrets }) =>
+        Object.entries(needlesOf(secrets, ciphers)).filter(([, needle]) => core.includes(needle)).map(([name]) => name);
+      assert.ok(core.includes("nanopush"), "it is the worker's");
+      assert.deepEqual(found(gone), []);
+      if (parking === "all") assert.deepEqual(found(open), []);
+      else assert.ok(found(open).includes("SERVER_TRAFFIC_SECRET_0"), "that of an SSL object is found");
+    } finally {
+      await broker.stop();
+    }
   });
 
 test("off: connections keep their SSL objects", async () => {

@@ -21,7 +21,10 @@
 #include "net/parking.h"
 #include "net/stream.h"
 
-#define LABEL "EXPORTER-test"
+#define LABEL               "EXPORTER-test"
+
+#define CLOSE_NOTIFY_BYTES  24  /* on the wire, without padding */
+#define SERVER_FLIGHT_BYTES 600 /* no more than a server's first one */
 
 static struct loop *loop;
 static SSL_CTX *server_ctx, *client_ctx;
@@ -41,6 +44,29 @@ static struct {
 
 /* NULL in the first run of all tests; in the second TLS streams are parked as soon as they are open. */
 static struct parking *parking;
+
+/* This program is linked with --wrap=send. Of what the stream sends from now on the kernel takes so many bytes, then for
+ * once nothing. */
+static struct {
+    bool armed, full;
+    size_t bytes;
+} shortened;
+
+ssize_t __wrap_send(int fd, const void *p, size_t len, int flags);
+ssize_t __real_send(int fd, const void *p, size_t len, int flags);
+
+ssize_t __wrap_send(int fd, const void *p, size_t len, int flags)
+{
+    if (fd == peer_fd || !shortened.armed)
+        return __real_send(fd, p, len, flags);
+    if (shortened.full) {
+        shortened.armed = shortened.full = false;
+        errno = EAGAIN;
+        return -1;
+    }
+    shortened.full = true;
+    return __real_send(fd, p, len < shortened.bytes ? len : shortened.bytes, flags);
+}
 
 static void on_open(struct stream *s, void *arg)
 {
@@ -958,6 +984,61 @@ static void stream_cut_at_each_byte_around_parking_loses_nothing(void **state)
     }
 }
 
+/* What the stream answers, its own key update among it, and the close, cut in two at each byte by the kernel. */
+static void writes_cut_short_at_each_byte_lose_nothing(void **state)
+{
+    size_t len = 2;
+    for (size_t cut = 1; cut < len; cut++) {
+        char heard[64];
+        size_t n = 0, all = 0;
+        set_up(state);
+        seen.echo = true;
+        start_tls(4096);
+        peer_receive();
+        assert_int_equal(SSL_read(peer, heard, sizeof heard), -1); /* its tickets are out of the way */
+        shortened.armed = true;
+        shortened.bytes = cut;
+        SSL_write(peer, "one", 3);
+        SSL_key_update(peer, SSL_KEY_UPDATE_REQUESTED);
+        SSL_write(peer, "two", 3);
+        uint8_t said[512];
+        peer_write(said, (size_t)BIO_read(SSL_get_wbio(peer), said, sizeof said));
+        for (int i = 0; i < 4; i++)
+            turn();
+        assert_false(shortened.armed);
+        assert_int_equal(stream_queued(stream), 0);
+        stream_close(stream, CLOSE_LOCAL);
+        turn();
+        peer_receive();
+        len = BIO_ctrl_pending(SSL_get_rbio(peer));
+        while (SSL_read_ex(peer, heard + all, sizeof heard - all, &n) == 1)
+            all += n;
+        assert_true(bytes_equal(bytes_make(heard, all), bytes_of("onetwo")));
+        assert_true(SSL_get_shutdown(peer) & SSL_RECEIVED_SHUTDOWN);
+        len -= CLOSE_NOTIFY_BYTES;
+        if (cut < len - 1)
+            tear_down(state);
+    }
+}
+
+static void handshakes_answer_may_be_cut_short_at_each_byte(void **state)
+{
+    for (size_t cut = 1; cut < SERVER_FLIGHT_BYTES; cut++) {
+        set_up(state);
+        seen.echo = true;
+        start(server_ctx);
+        peer_new(TLS1_3_VERSION);
+        shortened.armed = true;
+        shortened.bytes = cut;
+        assert_true(shake_hands(4096));
+        assert_false(shortened.armed);
+        peer_say("here", 4096);
+        expect_heard("here");
+        if (cut + 1 < SERVER_FLIGHT_BYTES)
+            tear_down(state);
+    }
+}
+
 /* The kernel takes what is sealed in pieces; each goes out once, and in order. */
 static void short_writes_send_each_record_once(void **state)
 {
@@ -1041,6 +1122,8 @@ int main(void)
         TEST(client_stream_tells_that_nobody_listens),
         TEST(peers_identity_is_known),
         cmocka_unit_test_teardown(stream_cut_at_each_byte_around_parking_loses_nothing, tear_down),
+        cmocka_unit_test_teardown(writes_cut_short_at_each_byte_lose_nothing, tear_down),
+        cmocka_unit_test_teardown(handshakes_answer_may_be_cut_short_at_each_byte, tear_down),
         TEST(short_writes_send_each_record_once),
         TEST(answers_that_are_not_read_meet_the_limit),
     };
