@@ -1,4 +1,5 @@
 /* Accept a challenge, resend it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,19 +44,15 @@ static void answer_accepted(struct challenge_op *op, const Record__Challenge *re
     create_finish(op, e, e == ERR_OK ? &accepted : NULL);
 }
 
-/* What the idempotency key stands for is not sealed: the challenge that it names must be one that this request made. */
+/*
+ * What the idempotency key stands for is not sealed: the challenge that it names must say itself that it was made by this
+ * request, under this key. One that is only like it may have been approved for somebody else.
+ */
 static bool is_of_this_request(const struct challenge_op *op, const Record__Challenge *known)
 {
-    const Record__Challenge *asked = op->record;
-    bool same_nonce = !op->nonce_is_portals || bytes_equal(bytes_make(known->nonce.data, known->nonce.len),
-                                                           bytes_make(asked->nonce.data, asked->nonce.len));
-    return same_nonce && strcmp(id_tag(known->id), id_tag(asked->id)) == 0 &&
-           strcmp(known->portal, asked->portal) == 0 &&
-           strcmp(known->organisation, asked->organisation) == 0 && strcmp(known->user, asked->user) == 0 &&
-           known->mode == asked->mode && known->user_verification == asked->user_verification &&
-           /* what asks about an enrolment lives as long as that has left */
-           (known->life_ms == asked->life_ms || asked->enrolment[0]) &&
-           strcmp(known->enrolment, asked->enrolment) == 0 && known->code_digits == asked->code_digits;
+    const ProtobufCBinaryData *made = &known->request, *asked = &op->record->request;
+    return made->len > 0 && strcmp(id_tag(known->id), id_tag(op->record->id)) == 0 &&
+           bytes_equal(bytes_make(made->data, made->len), bytes_make(asked->data, asked->len));
 }
 
 /* The idempotency key stands for a challenge that was accepted before: say what was said then. */
@@ -214,9 +211,16 @@ static enum err hash_names(struct challenge_op *op, const struct challenge_reque
     return ERR_OK;
 }
 
+static enum err digest_request(const struct challenge_op *op, uint8_t digest[SHA256_BYTES])
+{
+    char names[sizeof op->idempotency + sizeof op->asked];
+    snprintf(names, sizeof names, "%s%s", op->idempotency, op->asked);
+    return sha256(bytes_of(names), digest);
+}
+
 static enum err create_prepare(struct challenge_op *op, const struct challenge_request *request)
 {
-    uint8_t bits[ID_RANDOM_BYTES], own_nonce[CHALLENGE_NONCE_OWN_BYTES];
+    uint8_t bits[ID_RANDOM_BYTES], own_nonce[CHALLENGE_NONCE_OWN_BYTES], made_by[SHA256_BYTES];
     char tag[USER_TAG_SIZE];
     struct bytes nonce = request->nonce;
     TRY(secret_user_tag(op->domain->secret, bytes_of(request->organisation), bytes_of(request->user), tag));
@@ -228,12 +232,14 @@ static enum err create_prepare(struct challenge_op *op, const struct challenge_r
         TRY(random_bytes(own_nonce, sizeof own_nonce));
         nonce = bytes_make(own_nonce, sizeof own_nonce);
     }
-    op->nonce_is_portals = request->nonce.len != 0;
     op->repeated = request->repeated;
     TRY(hash_names(op, request));
+    TRY(digest_request(op, made_by));
     TRY(buf_append(&op->other_display, request->other_display));
     Record__Challenge record = RECORD__CHALLENGE__INIT;
     record.id = op->id;
+    record.request =
+        (ProtobufCBinaryData){.data = made_by, .len = request->idempotency.len ? sizeof made_by : 0};
     record.organisation = (char *)request->organisation;
     record.user = (char *)request->user;
     record.portal = (char *)request->portal;

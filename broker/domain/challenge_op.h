@@ -26,7 +26,6 @@ struct challenge_op {
     Record__Challenge *record; /* own copy, where there is one */
     int64_t expire_unix_ms;    /* resend */
     struct buf other_display;
-    bool nonce_is_portals;
     bool repeated; /* as challenge_request's */
     char *pending_of;
     char session[HEX_SIZE(SHA256_BYTES)], idempotency[HEX_SIZE(SHA256_BYTES)], asked[HEX_SIZE(SHA256_BYTES)];

@@ -114,13 +114,23 @@ static void what_cannot_be_accepted_says_why(void **state)
     assert_int_equal(near.push_count, 1);
 }
 
+static const char *only_idempotency_key(const struct person *person)
+{
+    static char key[128];
+    redisReply *stored = redisCommand(redis.raw, "KEYS np1:{%s}:i:*", person->tag);
+    assert_int_equal(stored->elements, 1);
+    snprintf(key, sizeof key, "%s", stored->element[0]->str);
+    freeReplyObject(stored);
+    return key;
+}
+
 /* The idempotency value is not sealed: one that names another's challenge is no answer. */
 static void forged_idempotency_brings_nobody_elses_challenge(void **state)
 {
     (void)state;
     struct person victim = signer(&near, 1), thief = signer(&far, 2);
     struct challenge_request request = request_for(&thief);
-    char thiefs[ID_SIZE], *key = NULL;
+    char thiefs[ID_SIZE];
     request.idempotency = bytes_of("key");
     request.asked = bytes_of("asked");
     assert_int_equal(ask(&near, &request), ERR_OK);
@@ -129,12 +139,30 @@ static void forged_idempotency_brings_nobody_elses_challenge(void **state)
     request.idempotency = bytes_of("key");
     request.asked = bytes_of("asked");
     assert_int_equal(ask(&near, &request), ERR_OK);
-    redisReply *stored = redisCommand(redis.raw, "KEYS np1:{%s}:i:*", victim.tag);
-    assert_int_equal(stored->elements, 1);
-    key = stored->element[0]->str;
+    const char *key = only_idempotency_key(&victim);
     const char *known = redis_text(NULL, "GET %s", key);
     redis_do("SET %s %s%s", key, thiefs, known + ID_LEN);
-    freeReplyObject(stored);
+    assert_int_equal(ask(&near, &request), ERR_BAD_SIGNATURE);
+}
+
+/* Nor does one that names an approval of the same person at the same portal: it was given to another request. */
+static void forged_idempotency_brings_no_earlier_approval(void **state)
+{
+    (void)state;
+    struct person person = signer(&near, 1);
+    struct challenge_request request = request_for(&person);
+    char approved[ID_SIZE];
+    request.idempotency = bytes_of("this morning");
+    request.asked = bytes_of("asked");
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    memcpy(approved, asked.id, ID_SIZE);
+    assert_int_equal(challenge_settle(&a, approved, CHALLENGE_APPROVED, &person), ERR_OK);
+    redis_do("DEL %s", only_idempotency_key(&person));
+    request.idempotency = bytes_of("tonight");
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    const char *key = only_idempotency_key(&person);
+    const char *known = redis_text(NULL, "GET %s", key);
+    redis_do("SET %s %s%s", key, approved, known + ID_LEN);
     assert_int_equal(ask(&near, &request), ERR_BAD_SIGNATURE);
 }
 
@@ -430,6 +458,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nodes_set_up, nodes_tear_down)
         TEST(accepted_challenge_is_pushed_to_the_other_worker),
         TEST(forged_idempotency_brings_nobody_elses_challenge),
+        TEST(forged_idempotency_brings_no_earlier_approval),
         TEST(what_cannot_be_accepted_says_why),
         TEST(same_request_is_answered_the_same),
         TEST(same_browser_supersedes),
