@@ -14,6 +14,7 @@ struct registry {
     struct domain *domain;
     struct table portals; /* struct standing, by id */
     struct timer reread;
+    unsigned reading; /* authentications */
     registry_changed_fn on_change;
     void *arg;
 };
@@ -326,6 +327,7 @@ static const char *why_denied(const struct registry_op *op, const struct portal 
 
 static void authenticate_finish(struct registry_op *op, enum err e, struct portal *portal, const char *why)
 {
+    op->registry->reading -= op->is_read;
     if (e == ERR_OK)
         portal->standing->used = true;
     if (!op->silent)
@@ -429,6 +431,16 @@ static struct portal *remembered(struct registry *registry, const struct registr
     return search.found && search.found->until_mono_ms > clock_mono_ms() ? search.found->portal : NULL;
 }
 
+static void read_holder(struct registry_op *op)
+{
+    op->is_read = true;
+    op->registry->reading++;
+    if (op->id[0])
+        store_portal_get(op->domain->store, op->id, on_portal, op);
+    else
+        store_certificate_get(op->domain->store, op->proof.fingerprint, on_holder, op);
+}
+
 struct registry_op *registry_authenticate(struct registry *registry, const struct shown *shown,
                                           registry_authenticate_fn fn, void *arg)
 {
@@ -449,10 +461,10 @@ struct registry_op *registry_authenticate(struct registry *registry, const struc
     if (portal && portal_accepts(portal, &op->proof)) {
         op->accepted = portal_ref(portal);
         registry_op_finish_later(op, ERR_OK, on_accepted_later);
-    } else if (op->id[0]) {
-        store_portal_get(registry->domain->store, op->id, on_portal, op);
+    } else if (registry->reading >= AUTHENTICATIONS_MAX) {
+        registry_op_finish_later(op, ERR_LIMIT, on_denied_later);
     } else {
-        store_certificate_get(registry->domain->store, op->proof.fingerprint, on_holder, op);
+        read_holder(op);
     }
     return op;
 }

@@ -20,6 +20,7 @@
 #define PORTAL_REREAD_MS         1000
 #define PORTAL_FRESH_MS          2000
 #define PORTAL_CACHE_MAX         1024
+#define AUTHENTICATIONS_MAX      1000 /* that read the store at a time: strangers can have as many as they like */
 
 struct standing;
 
@@ -86,7 +87,8 @@ typedef void (*registry_authenticate_fn)(enum err e, struct portal *portal, cons
  * Who is it that shows this? Unknown portal and wrong secret are told apart by nothing, not by time either: each costs
  * one read of the store. A certificate is the portal's that its URI names, where a CA of portals issued it, or the one
  * that it is pinned to. @p shown is not kept.
- * @p fn, never within the call: ERR_OK; ERR_DENIED; ERR_UNAVAILABLE and others of store.h.
+ * @p fn, never within the call: ERR_OK; ERR_DENIED; ERR_LIMIT: it would have to be read, and AUTHENTICATIONS_MAX are being
+ * read; ERR_UNAVAILABLE and others of store.h.
  */
 struct registry_op *registry_authenticate(struct registry *registry, const struct shown *shown,
                                           registry_authenticate_fn fn, void *arg);

@@ -29,6 +29,7 @@ struct registry_op {
     char id[NAME_MAX_LEN + 1]; /* of the portal that it is about */
     struct proof proof;
     struct portal *accepted;                                 /* from memory */
+    bool is_read;                                            /* counts among the registry's */
     bool certificate_is_trusted, certificate_is_pinned_only; /* no name to look for: by fingerprint */
     /* changes */
     ProtobufCMessage *record; /* an organisation or a portal, own copy */

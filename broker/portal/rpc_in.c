@@ -11,6 +11,7 @@
 #include "wire/message.h"
 
 #define OPEN_BODY_MAX_BYTES 1024 /* of methods that anybody may call */
+#define UNCHECKED_RETRY_MS  1000
 #define DEADLINE_LONGEST_MS (24u * 3600 * 1000)
 
 /* ---- who calls what, and how ---- */
@@ -267,6 +268,11 @@ static void on_authenticated(enum err e, struct portal *portal, const struct pro
     call->authentication = NULL;
     if (e == ERR_DENIED) {
         rpc_fail(call, RPC_UNAUTHENTICATED, "%s", why);
+    } else if (e == ERR_LIMIT) {
+        rpc_add_retry(call, UNCHECKED_RETRY_MS);
+        rpc_fail(
+            call, RPC_UNAVAILABLE,
+            "too many credentials are being checked that are not known here; nothing was done, call again");
     } else if (e != ERR_OK) {
         rpc_fail_store(call, e);
     } else {

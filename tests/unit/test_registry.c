@@ -204,6 +204,30 @@ static void nobody_reads_for_a_portal_that_nobody_uses(void **state)
     assert_int_equal(reads() - before, 0);
 }
 
+static void on_stranger(enum err e, struct portal *portal, const struct proof *proof, const char *why,
+                        void *arg)
+{
+    unsigned *answers = arg;
+    (void)portal, (void)proof, (void)why;
+    answers[e == ERR_LIMIT]++;
+}
+
+/* Nor does their flood keep anybody out who is remembered. */
+static void strangers_read_so_much_at_a_time(void **state)
+{
+    (void)state;
+    unsigned answers[2] = {0};
+    const struct shown stranger = {.credential = bytes_of("nobody.secret")};
+    add_portal("well-known");
+    assert_int_equal(authenticate(credential), ERR_OK);
+    for (int i = 0; i < 2 * AUTHENTICATIONS_MAX; i++)
+        registry_authenticate(domain.registry, &stranger, on_stranger, answers);
+    assert_int_equal(authenticate(credential), ERR_OK);
+    TURN_UNTIL(answers[false] + answers[true] == 2 * AUTHENTICATIONS_MAX);
+    assert_int_equal(answers[true], AUTHENTICATIONS_MAX);
+    assert_int_equal(authenticate("nobody.secret"), ERR_DENIED); /* there is room again */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +239,7 @@ int main(void)
         TEST(removed_portal_is_noticed_while_it_is_held),
         TEST(deleted_record_is_noticed_too),
         TEST(nobody_reads_for_a_portal_that_nobody_uses),
+        TEST(strangers_read_so_much_at_a_time),
     };
     return cmocka_run_group_tests_name("registry", tests, group_set_up, group_tear_down);
 }
