@@ -13,7 +13,21 @@
 #include "core/config_check.h"
 #include "core/log.h"
 
-enum option_type { INT, TEXT, LISTEN, DIAL, HOST_PORT, FORMAT, LEVEL, PORTS, PROXY, SECRETS, NAMES, DIALS };
+enum option_type {
+    INT,
+    TEXT,
+    LISTEN,
+    DIAL,
+    HOST_PORT,
+    FORMAT,
+    LEVEL,
+    PORTS,
+    PROXY,
+    SECRETS,
+    NAMES,
+    DIALS,
+    DURABILITY
+};
 
 static bool is_any(const char *s)
 {
@@ -42,6 +56,7 @@ static const struct {
     [PROXY] = {"\"refused\" or \"required\"", config_is_proxy},
     [SECRETS] = {"\"kdf\" or \"keylog\"", config_is_secrets},
     [NAMES] = {"a list as [\"push.example.com\", \"192.0.2.7\"]", config_is_name},
+    [DURABILITY] = {"\"fast\", \"replicated\" or \"always\"", config_is_durability},
     [DIALS] = {"a list as [\"192.0.2.7:6379\"]", config_is_dial},
 };
 
@@ -69,6 +84,7 @@ struct option_row {
 #define DEFAULT_PROXY       DEFAULT_TEXT
 #define DEFAULT_SECRETS     DEFAULT_TEXT
 #define DEFAULT_NAMES       DEFAULT_TEXT
+#define DEFAULT_DURABILITY  DEFAULT_TEXT
 #define DEFAULT_DIALS       DEFAULT_TEXT
 
 static const struct option_row rows[] = {

@@ -27,6 +27,7 @@ struct config_strings {
 #define CONFIG_FIELD_TEXT(key)  char *key;
 #define CONFIG_FIELD_NAMES(key) struct config_strings key;
 #define CONFIG_FIELD_DIALS      CONFIG_FIELD_NAMES
+#define CONFIG_FIELD_DURABILITY CONFIG_FIELD_TEXT
 #define CONFIG_FIELD_LISTEN     CONFIG_FIELD_TEXT
 #define CONFIG_FIELD_DIAL       CONFIG_FIELD_TEXT
 #define CONFIG_FIELD_HOST_PORT  CONFIG_FIELD_TEXT

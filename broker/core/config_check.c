@@ -99,6 +99,11 @@ bool config_is_format(const char *s)
     return strcmp(s, "text") == 0 || strcmp(s, "json") == 0;
 }
 
+bool config_is_durability(const char *s)
+{
+    return strcmp(s, "fast") == 0 || strcmp(s, "replicated") == 0 || strcmp(s, "always") == 0;
+}
+
 bool config_is_ports(const char *s)
 {
     return strcmp(s, "device") == 0 || strcmp(s, "all") == 0 || strcmp(s, "off") == 0;

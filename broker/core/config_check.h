@@ -22,6 +22,9 @@ bool config_is_listen(const char *s);
 /** True for "text" and "json". */
 bool config_is_format(const char *s);
 
+/** True for "fast", "replicated" and "always". */
+bool config_is_durability(const char *s);
+
 /** True for "device", "all" and "off": the ports that something is for. */
 bool config_is_ports(const char *s);
 

@@ -146,8 +146,10 @@ static enum err load_keys(struct master *master)
 
 static enum err start_redis(struct master *master)
 {
-    master->redis =
-        (struct redis_child){.dir = &master->dir, .program = master->config->redis_server, .pidfd = -1};
+    master->redis = (struct redis_child){.dir = &master->dir,
+                                         .program = master->config->redis_server,
+                                         .always = strcmp(master->config->durability, "always") == 0,
+                                         .pidfd = -1};
     char embedded[ADDRESS_TEXT_SIZE];
     datadir_socket(&master->dir, "redis/redis.sock", embedded);
     TRY(redis_options_load(master->config, embedded, &master->setup.redis, &master->why));

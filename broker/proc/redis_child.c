@@ -58,9 +58,9 @@ static bool find_program(const char *wanted, char *out, size_t size)
     return false;
 }
 
-static void run_program(const struct datadir *dir, const char *program)
+static void run_program(const struct redis_child *redis, const char *program)
 {
-    static char *const argv[] = {
+    char *const argv[] = {
         "redis-server",
         "--port",
         "0",
@@ -73,7 +73,7 @@ static void run_program(const struct datadir *dir, const char *program)
         "--appendonly",
         "yes",
         "--appendfsync",
-        "everysec",
+        redis->always ? "always" : "everysec",
         "--save",
         "",
         "--maxmemory-policy",
@@ -90,7 +90,8 @@ static void run_program(const struct datadir *dir, const char *program)
     umask(077);
     setpgid(0, 0); /* a terminal's interrupt is the master's to handle */
     int null = open("/dev/null", O_RDWR);
-    if (fchdir(dir->fd) == 0 && chdir("redis") == 0 && null >= 0 && dup2(null, 0) == 0 && dup2(null, 1) == 1)
+    if (fchdir(redis->dir->fd) == 0 && chdir("redis") == 0 && null >= 0 && dup2(null, 0) == 0 &&
+        dup2(null, 1) == 1)
         execv(program, argv);
     _exit(127);
 }
@@ -140,7 +141,7 @@ enum err redis_child_start(struct redis_child *redis, struct buf *why)
                    : ERR_NOMEM;
     int pid = fork();
     if (pid == 0)
-        run_program(redis->dir, program);
+        run_program(redis, program);
     if (pid < 0 || adopt(redis, pid) != ERR_OK)
         return buf_printf(why, "redis-server could not be started: %s", strerror(errno)) == ERR_OK
                    ? ERR_IO

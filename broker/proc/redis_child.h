@@ -10,6 +10,7 @@
 struct redis_child {
     const struct datadir *dir;
     const char *program; /* option redis_server: "" to search PATH */
+    bool always;         /* each write is on the disk before it is answered */
     int pidfd;           /* readable when it has ended; -1 while there is none */
     int pid;
 };

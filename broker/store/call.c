@@ -98,8 +98,9 @@ static void on_command_reply(enum err e, const redisReply *reply, void *arg);
 
 void call_send_command(struct store_call *call, size_t argc, const struct bytes *argv, redis_reply_fn fn)
 {
-    call->request =
-        call->failed ? NULL : redis_send(call->store->redis, &call->keys[0], argc, argv, fn, call);
+    call->request = call->failed ? NULL
+                                 : redis_send(call->store->redis, &call->keys[0],
+                                              call->script && call->script->durable, argc, argv, fn, call);
     if (!call->request)
         loop_defer(call->store->loop, &call->refused);
 }

@@ -9,14 +9,15 @@ trap 'rm -f "$scratch"' EXIT
 
 echo '#include "store/script.h"'
 echo 'const struct script scripts[SCRIPT_COUNT] = {'
-for name in $(sed -n 's/^SCRIPT(\([a-z_]*\))$/\1/p' "$broker/store/script.def"); do
+for name in $(sed -n 's/^SCRIPT(\([a-z_]*\), [a-z]*)$/\1/p' "$broker/store/script.def"); do
   source=$broker/store/lua/$name.lua
   cat "$time" "$broker/store/lua/prelude.lua" > "$scratch"
   if grep -q MOVES "$source"; then cat "$moves" >> "$scratch"; fi
   if grep -q limits_ "$source"; then cat "$broker/store/lua/limits.lua" >> "$scratch"; fi
   cat "$source" >> "$scratch"
   sum=$(sha1sum "$scratch" | cut -d ' ' -f 1)
-  printf '[SCRIPT_%s] = {"%s", "%s",\n' "$name" "$name" "$sum"
+  durable=$(sed -n "s/^SCRIPT($name, \([a-z]*\))\$/\1/p" "$broker/store/script.def")
+  printf '[SCRIPT_%s] = {.name = "%s", .sha1 = "%s", .durable = %s, .text =\n' "$name" "$name" "$sum" "$durable"
   sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/^/"/' -e 's/$/\\n"/' "$scratch"
   echo '},'
 done

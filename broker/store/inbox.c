@@ -224,7 +224,7 @@ void inbox_free(struct inbox *inbox)
     redis_conn_close(inbox->reader);
     buf_done(&inbox->encoded);
     if (inbox->name[0] && redis_up(inbox->store->redis)) {
-        struct redis_request *removal = redis_send(inbox->store->redis, &key, 2, argv, NULL, NULL);
+        struct redis_request *removal = redis_send(inbox->store->redis, &key, false, 2, argv, NULL, NULL);
         (void)removal;
     }
     free(inbox);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "store/durable.h"
 #include "store/sentinel.h"
 
 struct redis {
@@ -11,6 +12,7 @@ struct redis {
     const struct redis_handlers *handlers;
     void *arg;
     struct redis_conn *conn;
+    struct durable_lane *lane;   /* NULL unless durable writes wait for a replica */
     struct address address;      /* of the server; len 0: not known */
     struct sentinels *sentinels; /* NULL without */
     struct list requests;
@@ -18,7 +20,8 @@ struct redis {
 
 struct redis_request {
     struct list node;
-    struct redis_command *command;
+    struct redis_command *command; /* NULL: it goes by the lane */
+    struct durable_write write;
     struct buf encoded;
     redis_reply_fn fn;
     void *arg;
@@ -41,7 +44,16 @@ static void on_reply(enum err e, const redisReply *reply, void *arg)
         fn(e, reply, fn_arg);
 }
 
-struct redis_request *redis_send(struct redis *redis, const struct key *key, size_t argc,
+static bool send_request(struct redis *redis, struct redis_request *request, bool durable)
+{
+    struct bytes encoded = buf_view(&request->encoded);
+    if (durable && redis->lane)
+        return durable_send(redis->lane, &request->write, encoded, on_reply, request);
+    request->command = redis_conn_send(redis->conn, encoded, redis->timeout_ms, on_reply, request);
+    return request->command != NULL;
+}
+
+struct redis_request *redis_send(struct redis *redis, const struct key *key, bool durable, size_t argc,
                                  const struct bytes *argv, redis_reply_fn fn, void *arg)
 {
     struct redis_request *request = mem_new(sizeof *request);
@@ -49,10 +61,7 @@ struct redis_request *redis_send(struct redis *redis, const struct key *key, siz
     list_append(&redis->requests, &request->node);
     request->fn = fn;
     request->arg = arg;
-    if (redis_encode(argc, argv, &request->encoded) == ERR_OK)
-        request->command =
-            redis_conn_send(redis->conn, buf_view(&request->encoded), redis->timeout_ms, on_reply, request);
-    if (request->command)
+    if (redis_encode(argc, argv, &request->encoded) == ERR_OK && send_request(redis, request, durable))
         return request;
     request_free(request);
     return NULL;
@@ -60,7 +69,10 @@ struct redis_request *redis_send(struct redis *redis, const struct key *key, siz
 
 void redis_cancel(struct redis_request *request)
 {
-    redis_command_cancel(request->command);
+    if (request->command)
+        redis_command_cancel(request->command);
+    else
+        durable_cancel(&request->write);
     request_free(request);
 }
 
@@ -87,6 +99,8 @@ static void on_master(const struct address *master, void *arg)
     struct redis *redis = arg;
     redis->address = *master;
     redis_conn_dial(redis->conn, master);
+    if (redis->lane)
+        durable_lane_dial(redis->lane, master);
 }
 
 static const struct redis_conn_handlers conn_handlers = {.on_up = on_up, .on_down = on_down};
@@ -101,6 +115,8 @@ struct redis *redis_open(struct loop *loop, const struct redis_options *options,
     redis->arg = arg;
     list_init(&redis->requests);
     redis->conn = redis_conn_open(loop, &options->login, NULL, timeout_ms, &conn_handlers, redis);
+    if (options->replicated)
+        redis->lane = durable_lane_open(loop, &options->login, timeout_ms);
     if (options->kind == REDIS_SENTINEL)
         redis->sentinels = sentinels_new(loop, options, on_master, redis);
     else
@@ -113,6 +129,7 @@ void redis_close(struct redis *redis)
     if (!redis)
         return;
     sentinels_free(redis->sentinels);
+    durable_lane_close(redis->lane);
     redis_conn_close(redis->conn);
     while (!list_empty(&redis->requests))
         request_free(CONTAINER_OF(redis->requests.next, struct redis_request, node));

@@ -40,11 +40,12 @@ int64_t redis_since_unix_ms(const struct redis *redis);
  * Send a command to the server that has @p key. The callback runs once, never within this call; its errors are those of
  * redis_conn_send().
  *
- * @param argv  copied.
- * @param fn    may be NULL.
+ * @param durable  it must not be lost once it is answered: the option durability says what that takes.
+ * @param argv     copied.
+ * @param fn       may be NULL.
  * @return the handle until the callback; NULL when memory is out or the server cannot take it (no callback then).
  */
-struct redis_request *redis_send(struct redis *redis, const struct key *key, size_t argc,
+struct redis_request *redis_send(struct redis *redis, const struct key *key, bool durable, size_t argc,
                                  const struct bytes *argv, redis_reply_fn fn, void *arg);
 
 /** No callback will come; what was sent may take effect. */

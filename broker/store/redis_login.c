@@ -34,8 +34,13 @@ enum err redis_encode(size_t argc, const struct bytes *argv, struct buf *out)
 const char *redis_step_name(enum redis_step step)
 {
     static const char *const names[] = {
-        [REDIS_STEP_AUTH] = "auth", [REDIS_STEP_SELECT] = "select",           [REDIS_STEP_PING] = "ping",
-        [REDIS_STEP_ROLE] = "role", [REDIS_STEP_PERMISSIONS] = "permissions", [REDIS_STEP_DONE] = "done",
+        [REDIS_STEP_AUTH] = "auth",
+        [REDIS_STEP_SELECT] = "select",
+        [REDIS_STEP_PING] = "ping",
+        [REDIS_STEP_ROLE] = "role",
+        [REDIS_STEP_PERMISSIONS] = "permissions",
+        [REDIS_STEP_DONE] = "done",
+        [REDIS_STEP_APPENDFSYNC] = "appendfsync",
     };
     return names[step];
 }
@@ -49,6 +54,8 @@ static bool is_needed(const struct redis_login *login, enum redis_step step)
         return login->database != 0;
     case REDIS_STEP_ROLE:
         return login->master;
+    case REDIS_STEP_APPENDFSYNC:
+        return login->appendfsync;
     case REDIS_STEP_PERMISSIONS:
         return login->permissions;
     default:
@@ -98,6 +105,9 @@ enum err redis_login_next(const struct redis_login *login, enum redis_step from,
         return redis_encode(1, (const struct bytes[]){bytes_of("PING")}, out);
     case REDIS_STEP_ROLE:
         return redis_encode(1, (const struct bytes[]){bytes_of("ROLE")}, out);
+    case REDIS_STEP_APPENDFSYNC:
+        return redis_encode(
+            3, (const struct bytes[]){bytes_of("CONFIG"), bytes_of("GET"), bytes_of("append*")}, out);
     case REDIS_STEP_PERMISSIONS:
         return encode_permissions(out);
     case REDIS_STEP_DONE:
@@ -113,6 +123,24 @@ static enum err refuse_role(const redisReply *reply, struct buf *why)
     if (named && strcmp(role->str, "master") == 0)
         return ERR_OK;
     TRY(buf_printf(why, "it is a %s, not a master", named ? role->str : "server of unknown role"));
+    return ERR_DENIED;
+}
+
+/* Names and values in turn. */
+static bool has_setting(const redisReply *reply, const char *name, const char *value)
+{
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2)
+        if (reply->element[i]->type == REDIS_REPLY_STRING &&
+            reply->element[i + 1]->type == REDIS_REPLY_STRING && strcmp(reply->element[i]->str, name) == 0)
+            return strcmp(reply->element[i + 1]->str, value) == 0;
+    return false;
+}
+
+static enum err refuse_appendfsync(const redisReply *reply, struct buf *why)
+{
+    if (has_setting(reply, "appendonly", "yes") && has_setting(reply, "appendfsync", "always"))
+        return ERR_OK;
+    TRY(buf_printf(why, "durability is always, but it has not appendonly yes and appendfsync always"));
     return ERR_DENIED;
 }
 
@@ -133,7 +161,14 @@ enum err redis_login_check(enum redis_step step, const redisReply *reply, struct
         TRY(buf_printf(why, "%s", reply->str));
         return strncmp(reply->str, "LOADING", 7) == 0 ? ERR_UNAVAILABLE : ERR_DENIED;
     }
-    return step == REDIS_STEP_ROLE          ? refuse_role(reply, why)
-           : step == REDIS_STEP_PERMISSIONS ? refuse_permissions(reply, why)
-                                            : ERR_OK;
+    switch (step) {
+    case REDIS_STEP_ROLE:
+        return refuse_role(reply, why);
+    case REDIS_STEP_APPENDFSYNC:
+        return refuse_appendfsync(reply, why);
+    case REDIS_STEP_PERMISSIONS:
+        return refuse_permissions(reply, why);
+    default:
+        return ERR_OK;
+    }
 }

@@ -2,7 +2,7 @@
  * What a connection says to Redis before it is up, one step after the other: who it is, which database, and whether
  * this is a server that may be used at all.
  *
- *     AUTH -> SELECT -> PING (LOADING?) -> ROLE (a master?) -> which commands the ACL lacks -> up
+ *     AUTH -> SELECT -> PING (LOADING?) -> ROLE (a master?) -> CONFIG GET (appendfsync?) -> which commands the ACL lacks -> up
  */
 #ifndef NANOPUSH_STORE_REDIS_LOGIN_H
 #define NANOPUSH_STORE_REDIS_LOGIN_H
@@ -19,6 +19,7 @@ struct redis_login {
     struct bytes password; /* empty: none; a secret */
     unsigned database;
     bool master;      /* refuse one that is none */
+    bool appendfsync; /* refuse one that does not write to its disk at once */
     bool permissions; /* refuse one that lets us not run what scripts run */
 };
 
@@ -27,6 +28,7 @@ enum redis_step {
     REDIS_STEP_SELECT,
     REDIS_STEP_PING,
     REDIS_STEP_ROLE,
+    REDIS_STEP_APPENDFSYNC,
     REDIS_STEP_PERMISSIONS,
     REDIS_STEP_DONE,
 };

@@ -98,8 +98,12 @@ enum err redis_options_load(const struct config *config, const char *embedded, s
 {
     *ret = (struct redis_options){.master_name = config->redis_master, .login = {.master = true}};
     TRY(find_servers(config, embedded, ret, why));
+    ret->replicated = strcmp(config->durability, "replicated") == 0;
+    ret->login.appendfsync = strcmp(config->durability, "always") == 0;
     if (!redis_is_named(config))
-        return ERR_OK;
+        return ret->replicated
+                   ? REFUSE(why, "durability = \"replicated\" needs a Redis that is named, with a replica")
+                   : ERR_OK;
     ret->login.database = (unsigned)config->redis_database;
     ret->login.permissions = true;
     TRY(set_up_login(config->redis_user, "redis_password_file", config->redis_password_file, &ret->password,

@@ -23,6 +23,7 @@ struct redis_options {
     size_t address_count;
     struct address addresses[REDIS_ADDRESSES_MAX]; /* the server; the Sentinels */
     const char *master_name;
+    bool replicated;                          /* durable writes wait for a replica */
     struct redis_login login, sentinel_login; /* their passwords are in the next two */
     struct buf password, sentinel_password;
 };

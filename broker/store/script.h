@@ -5,7 +5,9 @@
 #ifndef NANOPUSH_STORE_SCRIPT_H
 #define NANOPUSH_STORE_SCRIPT_H
 
-#define SCRIPT(ident) SCRIPT_##ident,
+#include <stdbool.h>
+
+#define SCRIPT(ident, durable) SCRIPT_##ident,
 enum script_id {
 #include "store/script.def"
     SCRIPT_COUNT
@@ -16,6 +18,7 @@ struct script {
     const char *name;
     const char *sha1; /* hex, as EVALSHA names it */
     const char *text;
+    bool durable;
 };
 
 extern const struct script scripts[SCRIPT_COUNT];
