@@ -1,6 +1,6 @@
 // One login with nothing but the project's own programs: nanopushd, and nanopush as administrator, portal and phone.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -235,4 +235,17 @@ describe("an administrator looks after portals", () => {
     await run("portal", "remove", "looked-after");
     assert.equal(await secrets(), undefined);
   });
+});
+
+test("bash completes commands, their second words, and their options", () => {
+  const complete = (...words) => {
+    const script = `source <(${NANOPUSH} completion bash); COMP_WORDS=(nanopush ${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length}; _nanopush; echo "\${COMPREPLY[*]}"`;
+    return execFileSync("bash", ["-euc", script], { encoding: "utf8" }).trim().split(" ");
+  };
+  assert.deepEqual(complete("cha"), ["challenge"]);
+  assert.ok(complete("").filter((word) => word === "portal").length === 1, "each once");
+  assert.deepEqual(complete("org", ""), ["add", "list"]);
+  assert.deepEqual(complete("challenge", "ca"), ["cancel"]);
+  assert.deepEqual(complete("portal", "rotate", "shop", "--o"), ["--overlap"]);
+  assert.deepEqual(complete("stats", "--js"), ["--json"]);
 });

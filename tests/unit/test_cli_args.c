@@ -171,7 +171,7 @@ static void suggests_the_nearest_command(void **state)
     assert_refused("challenge crate ada", ERR_NOT_FOUND, "did you mean \"challenge create\"");
     assert_refused("stat", ERR_NOT_FOUND, "did you mean \"stats\"");
     assert_refused("challenge", ERR_NOT_FOUND, "`nanopush help challenge` lists them");
-    assert_refused("completely different", ERR_NOT_FOUND, "`nanopush help` lists them");
+    assert_refused("something different", ERR_NOT_FOUND, "`nanopush help` lists them");
 }
 
 static void suggests_the_nearest_option_of_the_command(void **state)
