@@ -110,7 +110,7 @@ int main(int argc, char **argv)
     else if (check)
         printf("nanopushd: the configuration is good\n");
     else
-        return master_run(config, file);
+        status = master_run(config, file);
     config_free(config);
     return status;
 }
