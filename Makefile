@@ -3,6 +3,7 @@
 
 VERSION  := 0.1.0
 BUILD    ?= build
+prefix   ?= /usr/local
 SANITIZE ?=
 
 ifeq ($(origin CC),default)
@@ -58,6 +59,7 @@ help:
 	@echo 'make format  lay out the C files'
 	@echo 'make reference  write broker/METRICS.md anew'
 	@echo 'make all     build/nanopushd and build/nanopush'
+	@echo 'make install both, below prefix (/usr/local), below DESTDIR'
 
 deps:
 	@deploy/deps.sh build
@@ -103,6 +105,10 @@ reference-check: $(BUILD)/nanopushd
 
 includes:
 	@tests/include_directions.sh
+
+install: $(BUILD)/nanopushd $(BUILD)/nanopush
+	install -D -m 755 $(BUILD)/nanopushd $(DESTDIR)$(prefix)/sbin/nanopushd
+	install -D -m 755 $(BUILD)/nanopush $(DESTDIR)$(prefix)/bin/nanopush
 
 format:
 	@clang-format -i $(C_FILES)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Install what is missing to build (build) or to test (test), from Debian's packages. Quick when all is there, and
-# starts no service: the Redis server's program comes with redis-tools, under the name redis-check-rdb. The servers that
-# `make bench` measures beside the broker are services, so their packages are unpacked in DIRECTORY and not installed.
-# usage: deps.sh build|test, deps.sh bench DIRECTORY
+# starts no service: the Redis server's program comes with redis-tools, under the name redis-check-rdb. Services that the
+# tests run, or `make bench` measures beside the broker, are unpacked in DIRECTORY and not installed.
+# usage: deps.sh build, deps.sh test [DIRECTORY], deps.sh bench DIRECTORY (build/tools, else)
 set -eu
 
 missing=
@@ -51,6 +51,7 @@ if [ "${1:-}" = test ]; then
   need_program rsvg-convert librsvg2-bin
   need_program clang-format clang-format
   need_program gcore gdb
+  need_program docker-compose docker-compose
 fi
 
 unpack() { # directory, packages
@@ -65,8 +66,16 @@ unpack() { # directory, packages
   mv "$directory.tmp" "$directory"
 }
 
+# What is a service is unpacked, and not installed: nothing of it is to run at the next boot.
 peers=
-[ "${1:-}" != bench ] || [ -d "$2" ] || peers="mosquitto nginx libnginx-mod-nchan"
+directory=${2:-build/tools}
+case $directory in /*) ;; *) directory=$PWD/$directory ;; esac # apt takes another for one below its own
+if [ "${1:-}" = bench ]; then
+  [ -d "$directory" ] || peers="mosquitto nginx libnginx-mod-nchan"
+elif [ "${1:-}" = test ] && [ ! -d "$directory" ]; then
+  command -v haproxy >/dev/null 2>&1 || [ -x /usr/sbin/haproxy ] || peers="$peers haproxy"
+  command -v promtool >/dev/null 2>&1 || peers="$peers prometheus"
+fi
 
 [ -n "$missing$peers" ] || exit 0
 echo "Installing:$missing $peers"
@@ -80,4 +89,4 @@ $as_root apt-get update -q >/dev/null
 # shellcheck disable=SC2086 # lists of packages
 [ -z "$missing" ] || $as_root apt-get install -y -q --no-install-recommends $missing >/dev/null
 # shellcheck disable=SC2086
-[ -z "$peers" ] || unpack "$2" $peers
+[ -z "$peers" ] || unpack "$directory" $peers

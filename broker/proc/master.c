@@ -30,7 +30,7 @@
 #define RESTART_MAX_MS 10000
 #define LIVED_MS       10000 /* a child that dies sooner is started anew with backoff, ready or not */
 #define READY_WAIT_MS  10000 /* then the ports file is written all the same */
-#define DRAIN_GRACE_MS 5000  /* beyond the option drain_s, then children are killed */
+#define DRAIN_GRACE_MS 5000  /* beyond drain_notice_s and drain_s, then children are killed */
 
 struct child {
     int pid; /* 0: not running */
@@ -361,7 +361,7 @@ static void tick(struct master *master)
         write_ports(master);
         set_state(master, MASTER_RUNNING);
     }
-    int64_t patience_ms = master->config->drain_s * 1000 + DRAIN_GRACE_MS;
+    int64_t patience_ms = (master->config->drain_notice_s + master->config->drain_s) * 1000 + DRAIN_GRACE_MS;
     if (master->state >= MASTER_DRAINING && in_state_ms > patience_ms && !master->killed) {
         LOG(ERROR, PROC, "children-killed", "running=%u", running(master, false));
         master->killed = true;

@@ -39,8 +39,8 @@ struct worker {
     struct portal_surroundings surroundings;
     struct listener *device_listener, *portal_listener;
     struct child_end end;
-    struct timer second, drain;
-    int64_t drain_until_mono_ms; /* 0: not draining */
+    struct timer second, notice, drain;
+    int64_t drain_until_mono_ms; /* 0: not draining; set when the notice of it begins */
     bool aborted;
 };
 
@@ -231,23 +231,40 @@ static void on_drain_poll(void *arg)
     timer_start(&worker->drain, DRAIN_POLL_MS);
 }
 
-static void on_end(void *arg)
+static void on_notice_over(void *arg)
 {
     struct worker *worker = arg;
-    unsigned drain_ms = (unsigned)worker->setup->config->drain_s * 1000;
-    metrics_slot_set_ready(worker->setup->page, worker->number - 1, false, clock_unix_ms());
     listener_free(worker->device_listener);
     listener_free(worker->portal_listener);
     worker->device_listener = worker->portal_listener = NULL;
-    worker->drain_until_mono_ms = clock_mono_ms() + drain_ms + GOODBYE_MS;
     rpc_server_drain(worker->portals);
-    device_server_drain(worker->devices, drain_ms);
+    device_server_drain(worker->devices, (unsigned)worker->setup->config->drain_s * 1000);
     on_drain_poll(worker);
+}
+
+/* Load balancers send connections until they have seen that this worker is not ready: it serves them until then. */
+static void on_end(void *arg)
+{
+    struct worker *worker = arg;
+    const struct config *config = worker->setup->config;
+    unsigned notice_ms = (unsigned)config->drain_notice_s * 1000, drain_ms = (unsigned)config->drain_s * 1000;
+    metrics_slot_set_ready(worker->setup->page, worker->number - 1, false, clock_unix_ms());
+    worker->drain_until_mono_ms = clock_mono_ms() + notice_ms + drain_ms + GOODBYE_MS;
+    LOG(INFO, PROC, "drain", "notice_ms=%u within_ms=%u devices=%zu portals=%zu", notice_ms, drain_ms,
+        device_server_connections(worker->devices), rpc_server_connections(worker->portals));
+    if (notice_ms)
+        timer_start(&worker->notice, notice_ms);
+    else
+        on_notice_over(worker);
 }
 
 static void on_second(void *arg)
 {
     struct worker *worker = arg;
+    if (worker->drain_until_mono_ms)
+        LOG(INFO, PROC, "drain-progress", "devices=%zu portals=%zu left_ms=%lld",
+            device_server_connections(worker->devices), rpc_server_connections(worker->portals),
+            (long long)(worker->drain_until_mono_ms - clock_mono_ms()));
     log_flush(clock_mono_ms());
     if (worker->parking)
         parking_tick(worker->parking);
@@ -365,6 +382,7 @@ static enum err start(struct worker *worker)
     if (!worker->devices || !worker->portals || !worker->device_listener || !worker->portal_listener)
         return ERR_NOMEM;
     timer_init(&worker->second, worker->loop, on_second, worker);
+    timer_init(&worker->notice, worker->loop, on_notice_over, worker);
     timer_init(&worker->drain, worker->loop, on_drain_poll, worker);
     timer_start(&worker->second, SECOND_MS);
     return child_end_watch(&worker->end, worker->loop, setup->lifeline_fd, on_end, on_reload, worker);
@@ -382,6 +400,7 @@ static void stop(struct worker *worker)
     struct domain *domain = &worker->domain;
     child_end_done(&worker->end);
     timer_cancel(&worker->second);
+    timer_cancel(&worker->notice);
     timer_cancel(&worker->drain);
     watches_free(domain->watches);
     event_watches_free(domain->event_watches);

@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import {
-  closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync,
+  chmodSync, closeSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, readlinkSync,
+  rmSync, statSync, writeFileSync,
 } from "node:fs";
 import http from "node:http";
 import https from "node:https";
@@ -120,6 +121,37 @@ export class RpcError extends Error {
   constructor(status, { code, message }) {
     super(`${code}: ${message}`);
     Object.assign(this, { status, code });
+  }
+}
+
+/** A Redis of the test's own, on a unix socket whose path is returned. */
+export async function startRedis(t) {
+  const directory = mkdtempSync(path.join(tmpdir(), "nanopush-redis-"));
+  const socket = path.join(directory, "redis.sock");
+  const found = ["redis-server", "redis-check-rdb"]
+    .flatMap((name) => process.env.PATH.split(":").map((folder) => path.join(folder, name)))
+    .find((file) => existsSync(file));
+  assert.ok(found, "a redis-server is installed");
+  const redis = spawn(found, ["--port", "0", "--unixsocket", socket, "--save", ""], {
+    argv0: "redis-server", cwd: directory, stdio: "ignore",
+  });
+  const exited = new Promise((resolve) => redis.on("exit", resolve));
+  t.after(async () => {
+    redis.kill("SIGTERM");
+    await exited;
+    rmSync(directory, { recursive: true });
+  });
+  await eventually(10_000, "Redis listens", () => existsSync(socket));
+  return socket;
+}
+
+/** Give a broker that has not been started the secret and the CA of another one, as an operator does. */
+export function joinCluster(broker, first) {
+  mkdirSync(broker.dataDir, { mode: 0o700 });
+  for (const name of ["cluster.secret", "device-ca.pem", "device-ca.key"]) {
+    const copy = path.join(broker.dataDir, name);
+    copyFileSync(path.join(first.dataDir, name), copy);
+    chmodSync(copy, statSync(path.join(first.dataDir, name)).mode & 0o777);
   }
 }
 

@@ -1,7 +1,6 @@
 // Starting, refusing to start, stopping, and starting again on what is there.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -9,7 +8,7 @@ import { describe, test } from "node:test";
 
 import { ChallengeState } from "../../build/gen-js/nanopush/v1/common_pb.js";
 import { EnrolmentState } from "../../build/gen-js/nanopush/v1/enrolment_pb.js";
-import { Broker, eventually, pause, runProgram, within } from "./harness.mjs";
+import { Broker, eventually, joinCluster, pause, runProgram, startRedis, within } from "./harness.mjs";
 import { parseUri, Phone } from "./phone.mjs";
 import { login, Portal } from "./portal.mjs";
 
@@ -243,44 +242,19 @@ describe("starting again", () => {
   });
 });
 
-/** A Redis of the test's own, on a unix socket. */
-async function ownRedis(t) {
-  const directory = mkdtempSync(path.join(tmpdir(), "nanopush-redis-"));
-  const socket = path.join(directory, "redis.sock");
-  const found = ["redis-server", "redis-check-rdb"]
-    .flatMap((name) => process.env.PATH.split(":").map((folder) => path.join(folder, name)))
-    .find((file) => existsSync(file));
-  assert.ok(found, "a redis-server is installed");
-  const redis = spawn(found, ["--port", "0", "--unixsocket", socket, "--save", ""], {
-    argv0: "redis-server", cwd: directory, stdio: "ignore",
-  });
-  const exited = new Promise((resolve) => redis.on("exit", resolve));
-  t.after(async () => {
-    redis.kill("SIGTERM");
-    await exited;
-    rmSync(directory, { recursive: true });
-  });
-  await eventually(10_000, "Redis listens", () => existsSync(socket));
-  return socket;
-}
-
 describe("a Redis that is named", () => {
   test("is used, and none is started", async (t) => {
-    const socket = await ownRedis(t);
+    const socket = await startRedis(t);
     const broker = await brokerFor(t, { redis: `unix:${socket}` }).start();
     await login(await Portal.create(broker));
     assert.deepEqual(broker.processes().filter(({ command }) => command.includes("redis-server")), []);
   });
 
   test("two brokers on it are one: asked at either, answered at the other", async (t) => {
-    const redis = `unix:${await ownRedis(t)}`;
+    const redis = `unix:${await startRedis(t)}`;
     const one = await brokerFor(t, { redis }).start();
     const two = brokerFor(t, { redis });
-    mkdirSync(two.dataDir, { mode: 0o700 });
-    for (const name of readdirSync(one.dataDir).filter((file) => /^cluster\.secret$|\.(key|pem)$/.test(file))) {
-      copyFileSync(path.join(one.dataDir, name), path.join(two.dataDir, name));
-      chmodSync(path.join(two.dataDir, name), modeOf(path.join(one.dataDir, name)));
-    }
+    joinCluster(two, one);
     await two.start();
     const here = await Portal.create(one);
     const there = new Portal(two, here);

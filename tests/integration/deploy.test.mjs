@@ -1,0 +1,151 @@
+// What is in deploy/, each file by the strictest program that reads it, and held against what it speaks of: metrics,
+// libraries, options. No engine that runs images is needed; Grafana and an image's build are not tried here.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { Broker, NANOPUSHD, runProgram } from "./harness.mjs";
+import { tool } from "./tools.mjs";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const DEPLOY = path.join(ROOT, "deploy");
+const file = (...parts) => path.join(DEPLOY, ...parts);
+const text = (...parts) => readFileSync(file(...parts), "utf8");
+
+/** What a program says; it must be content. */
+function passes(name, args, cwd = ROOT) {
+  const { program, env } = tool(name);
+  const { status, stdout, stderr } = spawnSync(program, args, { cwd, env, encoding: "utf8" });
+  assert.equal(status, 0, `${name} ${args.join(" ")}:\n${stdout}${stderr}`);
+  return stdout + stderr;
+}
+
+describe("what a program checks", () => {
+  test("HAProxy: its configuration, without a warning", () => {
+    assert.doesNotMatch(passes("haproxy", ["-c", "-f", file("haproxy", "haproxy.cfg")]), /WARNING|ALERT/);
+  });
+
+  test("Prometheus: configuration, alerts, and what raises each of them", () => {
+    const folder = file("prometheus");
+    passes("promtool", ["check", "config", "prometheus.yml"], folder);
+    passes("promtool", ["check", "rules", "alerts.yml"], folder);
+    passes("promtool", ["test", "rules", "alerts.test.yml"], folder);
+    const raised = new Set([...text("prometheus", "alerts.test.yml").matchAll(/alertname: (\w+)\n\s+exp_alerts:\n/g)].map(([, name]) => name));
+    const alerts = [...text("prometheus", "alerts.yml").matchAll(/- alert: (\w+)/g)].map(([, name]) => name);
+    assert.deepEqual(alerts.filter((name) => !raised.has(name)), [], "each alert is raised by a test");
+  });
+
+  test("docker-compose: the services, and the files that they mount", () => {
+    passes("docker-compose", ["config", "-q"]);
+    const mounted = [...readFileSync(path.join(ROOT, "docker-compose.yml"), "utf8").matchAll(/\.\/deploy\/[\w./-]+/g)].map(([name]) => name);
+    assert.ok(mounted.length >= 4);
+    for (const name of mounted) assert.ok(existsSync(path.join(ROOT, name)), name);
+  });
+
+  test("nanopushd: the containers' configuration", () => {
+    const { status, stderr } = runProgram("--config", file("docker", "nanopushd.conf"), "--check");
+    assert.equal(status, 0, stderr);
+  });
+});
+
+describe("what is held against the program", () => {
+  const broker = new Broker();
+  let names; // of metrics, to their types
+  before(async () => {
+    await broker.start();
+    const { body } = await broker.stats("/metrics");
+    names = new Map([...body.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]));
+    assert.ok(names.size > 20);
+  });
+  after(() => broker.stop());
+
+  const expressions = () => [
+    ...JSON.parse(text("grafana", "dashboards", "nanopush.json")).panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
+    ...[...text("prometheus", "alerts.yml").matchAll(/expr: (>\n(?: {10,}.*\n)+|.*\n)/g)].map(([, expr]) => expr),
+  ];
+
+  test("dashboard and alerts: every metric is there; what counts is shown as a rate, what is a state is not", () => {
+    const used = expressions().flatMap((expr) => [...expr.matchAll(/(\w+\()?(nanopush_\w+)/g)].map(([, call, name]) => ({ call, name, expr })));
+    assert.ok(used.length > 40);
+    for (const { call, name, expr } of used) {
+      assert.ok(names.has(name), `${name} in ${expr}`);
+      assert.equal(["rate(", "increase("].includes(call), names.get(name) === "counter", `${name} in ${expr}`);
+    }
+  });
+
+  test("dashboard and alerts: every label's value is there", async () => {
+    const { body } = await broker.stats("/metrics");
+    const selectors = expressions().flatMap((expr) => [...expr.matchAll(/(nanopush_\w+)\{(\w+)="(\w+)"\}/g)]);
+    assert.ok(selectors.length >= 4);
+    for (const [selector] of selectors) assert.ok(body.includes(`${selector} `), selector);
+  });
+
+  test("dashboard: no two panels lie on one another, and each has its data from the provisioned source", () => {
+    const { panels } = JSON.parse(text("grafana", "dashboards", "nanopush.json"));
+    const source = /uid: (\w+)/.exec(text("grafana", "provisioning", "datasources", "prometheus.yml"))[1];
+    const taken = new Set();
+    for (const { title, datasource, gridPos: { x, y, w, h } } of panels) {
+      assert.equal(datasource.uid, source, title);
+      assert.ok(x + w <= 24, title);
+      for (let column = x; column < x + w; column++)
+        for (let row = y; row < y + h; row++) {
+          assert.ok(!taken.has(`${column} ${row}`), title);
+          taken.add(`${column} ${row}`);
+        }
+    }
+  });
+
+  test("the image has every library that the programs want", () => {
+    const [, listed] = /install -y -q --no-install-recommends \\\n([\s\S]*?) \\\n && rm/.exec(text("docker", "Dockerfile"));
+    const packages = new Set(listed.split(/[\s\\]+/).filter(Boolean));
+    const ours = new Set(["libc6"]); // of the base image
+    const programs = [NANOPUSHD, path.join(path.dirname(NANOPUSHD), "nanopush")];
+    for (const program of programs) {
+      const { stdout } = spawnSync("objdump", ["-p", program], { encoding: "utf8" });
+      for (const [, library] of stdout.matchAll(/NEEDED\s+(\S+)/g)) {
+        if (/^lib(a|ub)san/.test(library)) continue; // a sanitizer's build
+        const { stdout: owner } = spawnSync("dpkg", ["-S", `*/${library}`], { encoding: "utf8" });
+        const owners = [...owner.matchAll(/^([\w.+-]+)(?::\w+)?: /gm)].map(([, name]) => name);
+        assert.ok(owners.some((name) => packages.has(name) || ours.has(name)), `${library} of ${owners}`);
+      }
+    }
+  });
+
+  test("make install: the programs below DESTDIR and prefix, where the image looks for them", (t) => {
+    const room = mkdtempSync(path.join(tmpdir(), "nanopush-install-"));
+    t.after(() => rmSync(room, { recursive: true }));
+    passes("make", ["-s", `BUILD=${path.dirname(NANOPUSHD)}`, `DESTDIR=${room}`, "prefix=/usr", "-o", NANOPUSHD, "-o", path.join(path.dirname(NANOPUSHD), "nanopush"), "install"]);
+    const { stdout } = spawnSync(path.join(room, "usr/sbin/nanopushd"), ["--version"], { encoding: "utf8" });
+    assert.match(stdout, /^nanopushd \d/);
+    assert.ok(existsSync(path.join(room, "usr/bin/nanopush")));
+    assert.match(text("docker", "Dockerfile"), /prefix=\/usr\n[\s\S]*ENTRYPOINT \["\/usr\/sbin\/nanopushd"\]/);
+  });
+
+  test("sysctl: each setting has its reason, and exists in this kernel or may be absent", () => {
+    const lines = text("sysctl.d", "90-nanopush.conf").split("\n");
+    let reason = false;
+    for (const line of lines) {
+      if (line.startsWith("#")) reason = true;
+      else if (line === "") reason = false;
+      else {
+        const [, optional, key] = /^(-?)([\w.-]+) = [\d ]+$/.exec(line) ?? assert.fail(line);
+        assert.ok(reason, `${key} has a reason`);
+        const known = existsSync(`/proc/sys/${key.replaceAll(".", "/")}`);
+        const folder = existsSync(path.dirname(`/proc/sys/${key.replaceAll(".", "/")}`));
+        assert.ok(known || optional || !folder || key.startsWith("net."), `${key} is a setting`); // a namespace of its own lacks some of net
+      }
+    }
+  });
+
+  test("nothing in it names a file of deploy/ that is not there", () => {
+    for (const name of readdirSync(DEPLOY, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())) {
+      const content = readFileSync(path.join(name.path ?? name.parentPath, name.name), "utf8");
+      for (const [, mentioned] of content.matchAll(/\b(deploy\/[\w/.-]+\w)/g))
+        if (!mentioned.includes("XX")) assert.ok(existsSync(path.join(ROOT, mentioned)), `${mentioned} in ${name.name}`);
+    }
+  });
+});
