@@ -52,6 +52,7 @@ if [ "${1:-}" = test ]; then
   need_program clang-format clang-format
   need_program gcore gdb
   need_program docker-compose docker-compose
+  need_program systemd-analyze systemd
 fi
 
 unpack() { # directory, packages

@@ -22,12 +22,14 @@
 #include "proc/ops_process.h"
 #include "proc/redis_child.h"
 #include "proc/reload.h"
+#include "proc/service_notify.h"
 #include "proc/worker.h"
 
 #define LISTEN_BACKLOG 4096
 #define TICK_MS        50 /* while something is awaited: readiness, a restart, an end */
 #define RESTART_MIN_MS 100
 #define RESTART_MAX_MS 10000
+#define WATCHDOG_MS    1000
 #define LIVED_MS       10000 /* a child that dies sooner is started anew with backoff, ready or not */
 #define READY_WAIT_MS  10000 /* then the ports file is written all the same */
 #define DRAIN_GRACE_MS 5000  /* beyond drain_notice_s and drain_s, then children are killed */
@@ -53,7 +55,8 @@ struct master {
     int signal_fd, lifeline_write_fd;
     struct child *children; /* workers, then ops; by slot */
     unsigned child_count;
-    int64_t since_mono_ms; /* of this state */
+    int64_t since_mono_ms;    /* of this state */
+    int64_t watchdog_mono_ms; /* when the service manager's is due */
     bool killed;
     struct buf why;
 };
@@ -63,6 +66,13 @@ static void set_log_level(const struct config *config)
     enum log_level level = LOG_LEVEL_INFO;
     if (log_level_parse(config->log_level, &level) == ERR_OK) /* it was checked when it was read */
         log_set_level(level);
+}
+
+static void tell_manager(const char *state)
+{
+    enum err e = service_notify(state);
+    if (e != ERR_OK)
+        LOG(WARN, PROC, "manager-not-told", "state=%s error=%s", state, err_name(e));
 }
 
 static void set_state(struct master *master, enum master_state state)
@@ -360,6 +370,7 @@ static void tick(struct master *master)
     if (master->state == MASTER_STARTING && (all_ready(master) || in_state_ms > READY_WAIT_MS)) {
         write_ports(master);
         set_state(master, MASTER_RUNNING);
+        tell_manager("READY=1");
     }
     int64_t patience_ms = (master->config->drain_notice_s + master->config->drain_s) * 1000 + DRAIN_GRACE_MS;
     if (master->state >= MASTER_DRAINING && in_state_ms > patience_ms && !master->killed) {
@@ -373,11 +384,22 @@ static void tick(struct master *master)
     }
 }
 
+/* Each second at most; the unit's WatchdogSec is many of these. Only if it asked: $WATCHDOG_USEC. */
+static void tell_watchdog(struct master *master)
+{
+    int64_t now_mono_ms = clock_mono_ms();
+    if (!getenv("WATCHDOG_USEC") || now_mono_ms < master->watchdog_mono_ms)
+        return;
+    master->watchdog_mono_ms = now_mono_ms + WATCHDOG_MS;
+    tell_manager("WATCHDOG=1");
+}
+
 static void on_end_signal(struct master *master)
 {
     if (master->state < MASTER_DRAINING) {
         datadir_remove(&master->dir, "ports");
         set_state(master, MASTER_DRAINING);
+        tell_manager("STOPPING=1");
         signal_children(master, SIGTERM, true);
     } else {
         LOG(WARN, PROC, "drain-cut", "why=second-signal");
@@ -443,6 +465,7 @@ static void run(struct master *master)
             on_redis_ended(master);
         read_signals(master);
         tick(master);
+        tell_watchdog(master);
         log_flush(clock_mono_ms());
     }
 }

@@ -2,7 +2,7 @@
 // libraries, options. No engine that runs images is needed; Grafana and an image's build are not tried here.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -44,6 +44,15 @@ describe("what a program checks", () => {
     const mounted = [...readFileSync(path.join(ROOT, "docker-compose.yml"), "utf8").matchAll(/\.\/deploy\/[\w./-]+/g)].map(([name]) => name);
     assert.ok(mounted.length >= 4);
     for (const name of mounted) assert.ok(existsSync(path.join(ROOT, name)), name);
+  });
+
+  test("systemd: the unit, and how much of the machine it can reach", (t) => {
+    const room = mkdtempSync(path.join(tmpdir(), "nanopush-unit-"));
+    t.after(() => rmSync(room, { recursive: true }));
+    const unit = path.join(room, "nanopush.service");
+    writeFileSync(unit, text("systemd", "nanopush.service").replace("/usr/sbin/nanopushd", NANOPUSHD));
+    assert.equal(passes("systemd-analyze", ["verify", unit]), "");
+    passes("systemd-analyze", ["security", "--offline=yes", "--threshold=15", unit]);
   });
 
   test("nanopushd: the containers' configuration", () => {
@@ -104,15 +113,13 @@ describe("what is held against the program", () => {
     const packages = new Set(listed.split(/[\s\\]+/).filter(Boolean));
     const ours = new Set(["libc6"]); // of the base image
     const programs = [NANOPUSHD, path.join(path.dirname(NANOPUSHD), "nanopush")];
-    for (const program of programs) {
-      const { stdout } = spawnSync("objdump", ["-p", program], { encoding: "utf8" });
-      for (const [, library] of stdout.matchAll(/NEEDED\s+(\S+)/g)) {
-        if (/^lib(a|ub)san/.test(library)) continue; // a sanitizer's build
-        const { stdout: owner } = spawnSync("dpkg", ["-S", `*/${library}`], { encoding: "utf8" });
-        const owners = [...owner.matchAll(/^([\w.+-]+)(?::\w+)?: /gm)].map(([, name]) => name);
-        assert.ok(owners.some((name) => packages.has(name) || ours.has(name)), `${library} of ${owners}`);
-      }
-    }
+    const { stdout: headers } = spawnSync("objdump", ["-p", ...programs], { encoding: "utf8" });
+    const wanted = new Set([...headers.matchAll(/NEEDED\s+(\S+)/g)].map(([, library]) => library).filter((name) => !/^lib(a|ub)san/.test(name)));
+    assert.ok(wanted.size > 8);
+    const { stdout: files } = spawnSync("dpkg", ["-S", ...[...wanted].map((library) => `*/${library}`)], { encoding: "utf8" });
+    const owners = [...files.matchAll(/^([\w.+-]+)(?::\w+)?: (\S+)$/gm)];
+    for (const library of wanted)
+      assert.ok(owners.some(([, owner, name]) => path.basename(name) === library && (packages.has(owner) || ours.has(owner))), library);
   });
 
   test("make install: the programs below DESTDIR and prefix, where the image looks for them", (t) => {
