@@ -34,7 +34,8 @@ struct domain {
     struct event_watches *event_watches;
     struct probe *probe;  /* NULL where nothing is delivered */
     unsigned devices_max; /* phones of one user */
-    size_t watches_max;   /* that this process holds at a time */
+    size_t watches_max;   /* watches and event watches that this process holds at a time */
+    size_t watches_held;
 };
 
 #endif

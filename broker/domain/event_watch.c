@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "domain/watch.h"
 
 #define REREAD_MS       5000 /* also keeps the inbox registered */
 #define REREAD_ALONE_MS 1000 /* no inbox: nobody tells of new ones */
@@ -36,6 +37,7 @@ static void read_now(struct event_watch *watch);
 
 static void watch_free(struct event_watch *watch)
 {
+    watches_count(watch->owner->domain, -1);
     list_remove(&watch->node);
     store_cancel(watch->read);
     timer_cancel(&watch->timer);
@@ -164,6 +166,7 @@ struct event_watch *event_watch_start(struct event_watches *watches, const char 
         watch->number = number;
     timer_init(&watch->timer, watches->domain->loop, on_timer, watch);
     list_append(&watches->all, &watch->node);
+    watches_count(watches->domain, 1);
     read_now(watch);
     return watch;
 }

@@ -49,7 +49,6 @@ struct watch {
 struct watches {
     struct domain *domain;
     struct table subjects;
-    size_t count; /* of watches, in all subjects */
 };
 
 static void read_now(struct subject *subject);
@@ -75,8 +74,7 @@ static void subject_free(struct subject *subject)
 
 static void watch_free(struct watch *watch)
 {
-    watch->subject->owner->count--;
-    METRIC_ADD(WATCHES_HELD, -1);
+    watches_count(watch->subject->owner->domain, -1);
     list_remove(&watch->node);
     free(watch);
 }
@@ -254,8 +252,7 @@ static struct watch *watch_new(struct watches *watches, const char *id, enum sub
     watch->subject = subject;
     watch->arg = arg;
     list_append(&subject->watches, &watch->node);
-    watches->count++;
-    METRIC_ADD(WATCHES_HELD, 1);
+    watches_count(watches->domain, 1);
     read_now(subject);
     return watch;
 }
@@ -307,9 +304,15 @@ void watches_renew(struct watches *watches)
     table_each(&watches->subjects, renew, NULL);
 }
 
-bool watches_full(const struct watches *watches)
+bool watches_full(const struct domain *domain)
 {
-    return watches->count >= watches->domain->watches_max;
+    return domain->watches_held >= domain->watches_max;
+}
+
+void watches_count(struct domain *domain, int change)
+{
+    domain->watches_held += (size_t)change;
+    METRIC_ADD(WATCHES_HELD, change);
 }
 
 struct watches *watches_new(struct domain *domain)

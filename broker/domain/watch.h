@@ -31,8 +31,11 @@ struct watches *watches_new(struct domain *domain);
 /** Watches that are left end in silence. NULL is allowed. */
 void watches_free(struct watches *watches);
 
-/** True if as many are held as domain.watches_max: whoever would begin one more should be told to come again. */
-bool watches_full(const struct watches *watches);
+/** Of whatever kind, event watches too, as many are held as may be: who would begin one more is told to come again. */
+bool watches_full(const struct domain *domain);
+
+/** One more is held, or one less. */
+void watches_count(struct domain *domain, int change);
 
 /** @p id is valid. @p after: revisions up to this one are not wanted, but for a final one; 0 for all. */
 struct watch *watch_challenge(struct watches *watches, const char *id, uint64_t after, watch_challenge_fn fn,

@@ -126,7 +126,7 @@ static void watch_events(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_fail(call, RPC_INVALID_ARGUMENT, "after: not an event's id");
         return;
     }
-    if (!read_filter(request, call, wanted))
+    if (!read_filter(request, call, wanted) || !rpc_may_wait(call))
         return;
     struct watching *watching = mem_new(sizeof *watching);
     watching->call = call;

@@ -168,7 +168,7 @@ static ProtobufCMessage *parse_request(struct rpc_call *call, struct bytes body)
 
 bool rpc_may_wait(struct rpc_call *call)
 {
-    bool full = watches_full(rpc_domain(call)->watches);
+    bool full = watches_full(rpc_domain(call));
     if (full)
         fail_bad(call, BAD_REQUEST_WAITS_TOO_MANY, RPC_RESOURCE_EXHAUSTED, NULL);
     return !full;

@@ -110,6 +110,7 @@ static enum err start(struct ops *ops)
     domain->store = store_open(ops->loop, setup->secret, &store, NULL, NULL);
     domain->router = router_new(ops->loop, domain->store, &no_sinks, ops);
     domain->registry = registry_new(domain);
+    domain->watches_max = (size_t)setup->config->watches_max;
     domain->event_watches = event_watches_new(domain);
     TRY(child_audit_open(setup, ops->loop, "ops", &domain->audit));
     ops->stats = stats_port_new(ops->loop, setup->stats_fd, setup->page, setup->recent, setup->worker_count,

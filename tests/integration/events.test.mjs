@@ -2,6 +2,7 @@
 // audit, as the broker writes it into its data directory.
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync, statSync } from "node:fs";
+import http2 from "node:http2";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -202,6 +203,66 @@ describe("events", () => {
     const had = await count();
     await portal.enrol();
     assert.equal(await count() - had, 1);
+  });
+});
+
+describe("watches are limited", () => {
+  const MOST = 40;
+  const USERS = 300; // their events are more than what MOST streams of a connection may have waiting
+  const few = new Broker({ watches_max: MOST, write_timeout_ms: 300_000 });
+  const held = async () => (await few.metrics()).nanopush_watches_held;
+  const refusals = async (kind) => (await few.metrics())[`nanopush_bad_requests_total{kind="${kind}"}`] ?? 0;
+  const deafs = []; // portals of one organisation, since each may watch so many times
+  let watcher;
+  let session;
+  let streams;
+
+  before(async () => {
+    await few.start();
+    watcher = await Portal.create(few, { scopes: everything });
+    while (deafs.length < 4) deafs.push(await Portal.create(few, { organisation: watcher.organisation, scopes: everything }));
+    session = http2.connect(`https://localhost:${few.ports.portal}`, { ca: few.ca, settings: { initialWindowSize: 0 } });
+    session.on("error", () => {});
+    few.onStop(() => session.destroy());
+    streams = Array.from({ length: MOST }, (_, at) => deaf(deafs[at % deafs.length]));
+  });
+  after(() => few.stop());
+
+  /** A watch whose caller grants no window: it reads nothing of what comes. */
+  function deaf({ credential }) {
+    const stream = session.request({
+      ":method": "POST", ":path": "/nanopush.v1.EventService/WatchEvents",
+      "content-type": "application/connect+json", authorization: `Bearer ${credential}`,
+    });
+    stream.on("error", () => {});
+    stream.end(Buffer.from("\0\0\0\0\x02{}", "latin1"));
+    return stream;
+  }
+
+  test("they count as calls that wait: one beyond is refused", async () => {
+    await eventually(WAIT_MS, "all are held", async () => (await held()) === MOST);
+    await refuses(watch(watcher).failure, "resource_exhausted", /./);
+    assert.equal(await refusals("waits_too_many"), 1);
+    streams.pop().close(http2.constants.NGHTTP2_CANCEL);
+    await eventually(WAIT_MS, "a place is free", async () => (await held()) === MOST - 1);
+    const one = watch(watcher);
+    await eventually(WAIT_MS, "and taken", async () => (await held()) === MOST);
+    one.stop();
+    await eventually(WAIT_MS, "and free again", async () => (await held()) === MOST - 1);
+  });
+
+  test("who does not read what comes is cut, and whoever reads goes on", async () => {
+    const reader = watch(watcher);
+    const cut = Promise.race(streams.map((stream) => new Promise((resolve) => stream.on("close", () => resolve(stream.rstCode)))));
+    for (let i = 0; i < USERS; i += 50)
+      await Promise.all(Array.from({ length: 50 }, (_, at) => watcher.enrolments.createEnrolment({ user: `${"x".repeat(250)}-${i + at}` })));
+    assert.equal(await cut, http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    assert.ok(await refusals("unread") >= 1);
+    await eventually(WAIT_MS, "the reader has all", () => reader.seen.filter(({ kind }) => kind === "enrolment_created").length === USERS);
+    session.destroy();
+    await eventually(WAIT_MS, "only the reader's is held", async () => (await held()) === 1);
+    reader.stop();
+    await eventually(WAIT_MS, "none is held", async () => (await held()) === 0);
   });
 });
 
