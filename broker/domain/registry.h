@@ -104,6 +104,13 @@ struct registry_op *registry_add_organisation(struct registry *registry,
                                               const Record__Organisation *organisation, store_done_fn fn,
                                               void *arg);
 
+/**
+ * Change what people are told who need help; "" for nothing. Those who ask are told the new one at once.
+ * @p fn: ERR_OK; ERR_INVALID: control characters, or too long; ERR_NOT_FOUND; ERR_BAD_STATE: somebody else changes it now.
+ */
+struct registry_op *registry_set_support_text(struct registry *registry, const char *id, const char *text,
+                                              store_done_fn fn, void *arg);
+
 /** @p portal: as it is now. @p credential: said once, "<portal id>.<secret>", where one was made. NULL on error. */
 typedef void (*registry_portal_fn)(enum err e, const struct portal_view *portal, const char *credential,
                                    void *arg);

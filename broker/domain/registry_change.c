@@ -56,6 +56,38 @@ struct registry_op *registry_add_organisation(struct registry *registry,
     return op;
 }
 
+/* ---- an organisation's support text is changed ---- */
+
+static void on_support_read(enum err e, const Record__Organisation *organisation, struct bytes fence,
+                            void *arg)
+{
+    struct registry_op *op = arg;
+    if (e != ERR_OK) {
+        done_finish(op, e);
+        return;
+    }
+    Record__Organisation changed = *organisation; /* keeps what a later version has put there */
+    changed.support_text = ((Record__Organisation *)op->record)->support_text;
+    store_organisation_replace(op->domain->store, fence, &changed, on_done, op);
+}
+
+struct registry_op *registry_set_support_text(struct registry *registry, const char *id, const char *text,
+                                              store_done_fn fn, void *arg)
+{
+    struct registry_op *op = registry_op_new(registry, arg);
+    Record__Organisation asked = RECORD__ORGANISATION__INIT;
+    asked.support_text = (char *)text;
+    op->fn.done = fn;
+    op->record = store_record_copy(&asked.base);
+    if (!text_is_name(bytes_of(id)))
+        registry_op_finish_later(op, ERR_NOT_FOUND, on_done_later);
+    else if (text_check(bytes_of(text), SUPPORT_TEXT_MAX_BYTES) != ERR_OK)
+        registry_op_finish_later(op, ERR_INVALID, on_done_later);
+    else
+        store_organisation_get(op->domain->store, id, on_support_read, op);
+    return op;
+}
+
 /* ---- secrets ---- */
 
 static void set_hash(ProtobufCBinaryData *field, const uint8_t *hash)
@@ -404,8 +436,10 @@ static void on_name_read(enum err e, const struct portal_view *view, void *arg)
         portal_finish(op, e == ERR_OK ? ERR_EXISTS : e);
 }
 
-static void on_organisation(enum err e, const Record__Organisation *organisation, void *arg)
+static void on_organisation(enum err e, const Record__Organisation *organisation, struct bytes fence,
+                            void *arg)
 {
+    (void)fence;
     struct registry_op *op = arg;
     Record__Portal *record = (Record__Portal *)op->record;
     if (e != ERR_OK) {

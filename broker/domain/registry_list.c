@@ -46,8 +46,10 @@ static void start(struct registry_op *op, enum registry_index index, const char 
 
 static void next_organisation(struct registry_op *op);
 
-static void on_organisation(enum err e, const Record__Organisation *organisation, void *arg)
+static void on_organisation(enum err e, const Record__Organisation *organisation, struct bytes fence,
+                            void *arg)
 {
+    (void)fence;
     struct registry_op *op = arg;
     if (e == ERR_OK)
         add(op, &organisation->base);

@@ -37,11 +37,10 @@ static struct change *change_new(struct rpc_call *call, const ProtobufCMessage *
     return change;
 }
 
-static void emit_added(struct rpc_call *call, const Record__Organisation *record)
+static void emit(struct rpc_call *call, enum event_kind kind, const char *organisation)
 {
     char by[RPC_ACTOR_SIZE];
-    const struct event event = {
-        .kind = EVENT_ORGANISATION_ADDED, .organisation = record->id, .by = rpc_actor(call, by)};
+    const struct event event = {.kind = kind, .organisation = organisation, .by = rpc_actor(call, by)};
     event_emit(rpc_domain(call), &event);
 }
 
@@ -64,7 +63,7 @@ static void on_organisation_added(enum err e, void *arg)
         rpc_fail_store(call, e);
     } else {
         LOG(INFO, OPS, "organisation-added", "organisation=%s", record->id);
-        emit_added(call, record);
+        emit(call, EVENT_ORGANISATION_ADDED, record->id);
         organisation.id = record->id;
         organisation.name = record->name;
         organisation.support_text = record->support_text;
@@ -89,6 +88,40 @@ static void create_organisation(struct rpc_call *call, const ProtobufCMessage *m
     struct change *change = change_new(call, &record.base);
     change->op =
         registry_add_organisation(rpc_domain(call)->registry, &record, on_organisation_added, change);
+}
+
+static void on_support_text_set(enum err e, void *arg)
+{
+    struct change *change = arg;
+    struct rpc_call *call = change->call;
+    const Record__Organisation *record = (Record__Organisation *)change->record;
+    const Nanopush__V1__SetSupportTextResponse response = NANOPUSH__V1__SET_SUPPORT_TEXT_RESPONSE__INIT;
+    rpc_on_end(call, NULL, NULL);
+    if (e == ERR_INVALID) {
+        rpc_fail(call, RPC_INVALID_ARGUMENT,
+                 "supportText: must be at most 1024 bytes of text without control characters");
+    } else if (e == ERR_NOT_FOUND) {
+        rpc_fail(call, RPC_NOT_FOUND, "no such organisation");
+    } else if (e == ERR_BAD_STATE) {
+        rpc_fail(call, RPC_ABORTED, "the organisation was changed by somebody else at the same time; repeat");
+    } else if (e != ERR_OK) {
+        rpc_fail_store(call, e);
+    } else {
+        LOG(INFO, OPS, "support-text-set", "organisation=%s", record->id);
+        emit(call, EVENT_SUPPORT_TEXT_CHANGED, record->id);
+        rpc_reply(call, &response.base);
+    }
+    change_free(change);
+}
+
+static void set_support_text(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__SetSupportTextRequest *request = (const Nanopush__V1__SetSupportTextRequest *)message;
+    Record__Organisation record = RECORD__ORGANISATION__INIT;
+    record.id = request->organisation;
+    struct change *change = change_new(call, &record.base);
+    change->op = registry_set_support_text(rpc_domain(call)->registry, request->organisation,
+                                           request->support_text, on_support_text_set, change);
 }
 
 static Nanopush__V1__Organisation *organisation_message(const Record__Organisation *record)
@@ -164,6 +197,7 @@ static void set_log_level(struct rpc_call *call, const ProtobufCMessage *message
 
 const struct rpc_method admin_service[] = {
     RPC_METHOD(AdminService, CreateOrganisation, create_organisation_request, false, 0, create_organisation),
+    RPC_METHOD(AdminService, SetSupportText, set_support_text_request, false, 0, set_support_text),
     RPC_METHOD(AdminService, ListOrganisations, list_organisations_request, false, 0, list_organisations),
     RPC_METHOD(AdminService, CreatePortal, create_portal_request, false, 0, admin_create_portal),
     RPC_METHOD(AdminService, ListPortals, list_portals_request, false, 0, admin_list_portals),

@@ -13,6 +13,7 @@
 #include "portal/challenge_context.h"
 #include "portal/services.h"
 #include "portal/snapshot.h"
+#include "portal/support.h"
 #include "wire/message.h"
 
 #define WAIT_MAX_MS 60000
@@ -58,14 +59,16 @@ static void fail_limited(struct rpc_call *call, const struct challenge_accepted 
     if (left_s < 1)
         left_s = 1;
     if (refused->locked)
-        rpc_fail(call, RPC_RESOURCE_EXHAUSTED,
-                 "push is locked for this user for %lld s; the user's phone or an administrator lifts it, or "
-                 "use another "
-                 "method",
-                 (long long)left_s);
+        support_fail(
+            call, RPC_RESOURCE_EXHAUSTED,
+            "push is locked for this user for %lld s; the user's phone or an administrator lifts it, or "
+            "use another "
+            "method",
+            (long long)left_s);
     else
-        rpc_fail(call, RPC_RESOURCE_EXHAUSTED,
-                 "too many pushes were denied, missed or taken back; ask again in %lld s", (long long)left_s);
+        support_fail(call, RPC_RESOURCE_EXHAUSTED,
+                     "too many pushes were denied, missed or taken back; ask again in %lld s",
+                     (long long)left_s);
 }
 
 static void on_created(enum err e, const struct challenge_accepted *accepted, void *arg)
@@ -78,17 +81,17 @@ static void on_created(enum err e, const struct challenge_accepted *accepted, vo
     case ERR_OK:
         break;
     case ERR_NOT_FOUND:
-        rpc_fail(call, RPC_NOT_FOUND, "no such user: nobody of that name has begun to enrol");
+        support_fail(call, RPC_NOT_FOUND, "no such user: nobody of that name has begun to enrol");
         return;
     case ERR_DENIED:
-        rpc_fail(call, RPC_FAILED_PRECONDITION, "the user has no phone; enrol one first");
+        support_fail(call, RPC_FAILED_PRECONDITION, "the user has no phone; enrol one first");
         return;
     case ERR_EXISTS:
         rpc_fail(call, RPC_ALREADY_EXISTS,
                  "the idempotency key was used with another request; take a new one");
         return;
     case ERR_UNSUPPORTED:
-        rpc_fail(call, RPC_FAILED_PRECONDITION, "mode: none of the user's phones can do it");
+        support_fail(call, RPC_FAILED_PRECONDITION, "mode: none of the user's phones can do it");
         return;
     case ERR_BAD_STATE:
         rpc_fail(
@@ -443,7 +446,7 @@ static void on_resent(enum err e, int64_t until_unix_ms, void *arg)
         rpc_fail(change_leave(arg), RPC_RESOURCE_EXHAUSTED, "it was sent just now; again in %lld s",
                  (long long)(left_s > 0 ? left_s : 1));
     else if (e == ERR_LIMIT)
-        rpc_fail(change_leave(arg), RPC_RESOURCE_EXHAUSTED, "it was sent as often as may be");
+        support_fail(change_leave(arg), RPC_RESOURCE_EXHAUSTED, "it was sent as often as may be");
     else
         fail_read(change_leave(arg), e);
 }

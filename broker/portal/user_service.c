@@ -10,6 +10,7 @@
 #include "domain/user.h"
 #include "nanopush/v1/admin.pb-c.h"
 #include "portal/services.h"
+#include "portal/support.h"
 #include "portal/user_list.h"
 #include "portal/user_message.h"
 
@@ -73,7 +74,7 @@ static void on_read(enum err e, const struct user_view *view, void *arg)
     struct rpc_call *call = reading->call;
     rpc_on_end(call, NULL, NULL);
     if (e == ERR_NOT_FOUND)
-        rpc_fail(call, RPC_NOT_FOUND, "no such user: nobody of that name has begun to enrol");
+        support_fail(call, RPC_NOT_FOUND, "no such user: nobody of that name has begun to enrol");
     else if (e != ERR_OK)
         rpc_fail_store(call, e);
     else

@@ -53,7 +53,8 @@ static void on_organisation(struct store_call *call, enum err e, const redisRepl
 {
     ProtobufCMessage *record =
         open_reply(call, key_organisation(call->subject), reply, &record__organisation__descriptor, &e);
-    call->fn.organisation(e, (Record__Organisation *)record, call->arg);
+    call->fn.organisation(e, (Record__Organisation *)record,
+                          e == ERR_OK ? reply_bytes(reply, 0) : (struct bytes){0}, call->arg);
     if (record)
         protobuf_c_message_free_unpacked(record, NULL);
 }
@@ -96,16 +97,28 @@ static void on_replaced(struct store_call *call, enum err e, const redisReply *r
     call->fn.done(e, call->arg);
 }
 
-struct store_call *store_portal_replace(struct store *store, struct bytes fence, const Record__Portal *portal,
-                                        store_done_fn fn, void *arg)
+static struct store_call *replace(struct store *store, struct key key, struct bytes fence,
+                                  const ProtobufCMessage *record, store_done_fn fn, void *arg)
 {
-    struct key key = key_portal(portal->id);
     struct store_call *call = call_new(store, SCRIPT_registry_replace, "", on_replaced, arg);
     call->fn.done = fn;
     call_key(call, key);
     call_arg(call, fence);
-    call_arg_record(call, &key, "", &portal->base);
+    call_arg_record(call, &key, "", record);
     return call_send(call);
+}
+
+struct store_call *store_organisation_replace(struct store *store, struct bytes fence,
+                                              const Record__Organisation *organisation, store_done_fn fn,
+                                              void *arg)
+{
+    return replace(store, key_organisation(organisation->id), fence, &organisation->base, fn, arg);
+}
+
+struct store_call *store_portal_replace(struct store *store, struct bytes fence, const Record__Portal *portal,
+                                        store_done_fn fn, void *arg)
+{
+    return replace(store, key_portal(portal->id), fence, &portal->base, fn, arg);
 }
 
 /* ---- how much a portal may call ---- */

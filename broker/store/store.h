@@ -133,7 +133,9 @@ struct portal_view {
     int64_t now_unix_ms; /* Redis' clock */
 };
 
-typedef void (*store_organisation_fn)(enum err e, const Record__Organisation *organisation, void *arg);
+/** @p fence: the stored bytes, to be handed to store_organisation_replace(). */
+typedef void (*store_organisation_fn)(enum err e, const Record__Organisation *organisation,
+                                      struct bytes fence, void *arg);
 typedef void (*store_portal_fn)(enum err e, const struct portal_view *view, void *arg);
 
 /** Errors: ERR_EXISTS, another one of that id is there. */
@@ -147,7 +149,10 @@ struct store_call *store_organisation_get(struct store *store, const char *id, s
                                           void *arg);
 struct store_call *store_portal_get(struct store *store, const char *id, store_portal_fn fn, void *arg);
 
-/** Put @p portal in the place of what @p fence shows. Errors: ERR_BAD_STATE: it has changed since. */
+/** Put it in the place of what @p fence shows. Errors: ERR_BAD_STATE: it has changed since. */
+struct store_call *store_organisation_replace(struct store *store, struct bytes fence,
+                                              const Record__Organisation *organisation, store_done_fn fn,
+                                              void *arg);
 struct store_call *store_portal_replace(struct store *store, struct bytes fence, const Record__Portal *portal,
                                         store_done_fn fn, void *arg);
 

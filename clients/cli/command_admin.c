@@ -1,4 +1,4 @@
-/* org add, org list, log: over the admin socket. */
+/* org add, org set, org list, log: over the admin socket. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@
 
 #define ADMIN_TOKEN_SIZE         128
 #define CALL_CREATE_ORGANISATION "nanopush.v1.AdminService/CreateOrganisation"
+#define CALL_SET_SUPPORT_TEXT    "nanopush.v1.AdminService/SetSupportText"
 #define CALL_LIST_ORGANISATIONS  "nanopush.v1.AdminService/ListOrganisations"
 #define CALL_SET_LOG_LEVEL       "nanopush.v1.AdminService/SetLogLevel"
 
@@ -43,6 +44,28 @@ enum exit_status command_org_add(const struct args *args)
     status = session_call(&session, CALL_CREATE_ORGANISATION, &request.base,
                           &nanopush__v1__create_organisation_response__descriptor,
                           "cannot make the organisation over admin.sock", on_organisation, NULL);
+    session_close(&session);
+    return status;
+}
+
+static enum exit_status on_set(struct session *session, const ProtobufCMessage *message, void *arg)
+{
+    (void)arg;
+    return session->json ? say_json(message) : EXIT_STATUS_OK;
+}
+
+enum exit_status command_org_set(const struct args *args)
+{
+    Nanopush__V1__SetSupportTextRequest request = NANOPUSH__V1__SET_SUPPORT_TEXT_REQUEST__INIT;
+    struct session session;
+    enum exit_status status = session_open_admin(args, &session);
+    if (status != EXIT_STATUS_OK)
+        return status;
+    request.organisation = (char *)args->operands[0];
+    request.support_text = (char *)(args->texts[OPTION_SUPPORT] ? args->texts[OPTION_SUPPORT] : "");
+    status = session_call(&session, CALL_SET_SUPPORT_TEXT, &request.base,
+                          &nanopush__v1__set_support_text_response__descriptor,
+                          "cannot change the organisation over admin.sock", on_set, NULL);
     session_close(&session);
     return status;
 }

@@ -15,6 +15,7 @@ static const char *const codes[] = {
 void connect_problem_set(struct connect_problem *problem, const char *code, const char *format, ...)
 {
     va_list list;
+    problem->support[0] = '\0';
     va_start(list, format);
     snprintf(problem->code, sizeof problem->code, "%s", code);
     vsnprintf(problem->message, sizeof problem->message, format, list);
@@ -51,14 +52,30 @@ static const char *implied_code(long status)
     }
 }
 
+/* Details are optional: what is not as it should be is passed over. */
+static void read_support(const json_t *details, struct connect_problem *ret)
+{
+    size_t i;
+    const json_t *detail;
+    json_array_foreach(details, i, detail)
+    {
+        const char *type = json_string_value(json_object_get(detail, "type"));
+        const char *text = json_string_value(json_object_get(json_object_get(detail, "debug"), "message"));
+        if (type && text && strcmp(type, "google.rpc.LocalizedMessage") == 0)
+            snprintf(ret->support, sizeof ret->support, "%s", text);
+    }
+}
+
 /* @return false when @p error is no Connect error. */
 static bool read_error(const json_t *error, struct connect_problem *ret)
 {
     const char *code = known_code(json_string_value(json_object_get(error, "code")));
     const char *message = json_string_value(json_object_get(error, "message"));
-    if (code)
-        connect_problem_set(ret, code, "%s", message ? message : "no reason given");
-    return code;
+    if (!code)
+        return false;
+    connect_problem_set(ret, code, "%s", message ? message : "no reason given");
+    read_support(json_object_get(error, "details"), ret);
+    return true;
 }
 
 void connect_problem_of_status(long status, struct bytes body, struct connect_problem *ret)

@@ -8,13 +8,15 @@
 
 #include "base/bytes.h"
 
-#define CONNECT_CODE_SIZE    24  /* NUL included; "failed_precondition" is the longest */
-#define CONNECT_MESSAGE_SIZE 512 /* NUL included; longer ones are cut */
+#define CONNECT_CODE_SIZE    24   /* NUL included; "failed_precondition" is the longest */
+#define CONNECT_MESSAGE_SIZE 512  /* NUL included; longer ones are cut */
+#define CONNECT_SUPPORT_SIZE 1025 /* NUL included */
 
-/** What went wrong with a call. Both come from the peer: not to be printed without say_text(). */
+/** What went wrong with a call. All of it comes from the peer: not to be printed without say_text(). */
 struct connect_problem {
     char code[CONNECT_CODE_SIZE];
     char message[CONNECT_MESSAGE_SIZE];
+    char support[CONNECT_SUPPORT_SIZE]; /* of the detail google.rpc.LocalizedMessage; empty: none */
 };
 
 /** Set a problem of this side's own. */

@@ -55,6 +55,8 @@ void say_problem(const char *what, const struct connect_problem *problem)
     char reason[CONNECT_CODE_SIZE + CONNECT_MESSAGE_SIZE + 2];
     snprintf(reason, sizeof reason, "%s: %s", problem->code, problem->message);
     say_error(what, reason);
+    if (problem->support[0])
+        say_error("help", problem->support);
 }
 
 void say_file_error(const char *what, const char *path, enum err e)

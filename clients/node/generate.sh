@@ -22,10 +22,10 @@ if ! fresh node_modules/.fetched package-lock.json; then
   touch node_modules/.fetched
 fi
 
-if ! fresh gen/.generated "$proto/nanopush" package-lock.json generate.sh; then
+if ! fresh gen/.generated "$proto" package-lock.json generate.sh; then
   rm -rf gen
   mkdir gen
   protoc -I"$proto" -I/usr/include --plugin=node_modules/.bin/protoc-gen-es --es_out=gen \
-    --es_opt=target=js,import_extension=js "$proto"/nanopush/v1/*.proto
+    --es_opt=target=js,import_extension=js "$proto"/nanopush/v1/*.proto "$proto"/google/rpc/error_details.proto
   touch gen/.generated
 fi

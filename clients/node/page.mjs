@@ -118,8 +118,9 @@ export const homePage = ({ user, pins }) => document("Signed in", html`
 ${button("/enrol", "Add another phone", "quiet")}
 ${SIGN_OUT}`);
 
-export const problemPage = (problem) => document("That did not work", html`
+export const problemPage = (problem, help) => document("That did not work", html`
 <p class="problem" role="alert">${problem}</p>
+${help && html`<p class="help">${help}</p>`}
 <p><a href="/">Back</a></p>`);
 
 export const files = {

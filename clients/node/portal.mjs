@@ -10,6 +10,7 @@ import { renderSVG } from "uqr";
 
 import { followRotations, pinPhone, Refusal, verifyApproval } from "./approval.mjs";
 import { connectBroker } from "./broker.mjs";
+import { LocalizedMessageSchema } from "./gen/google/rpc/error_details_pb.js";
 import { ChallengeState, Mode, UserVerification } from "./gen/nanopush/v1/common_pb.js";
 import { EnrolmentState } from "./gen/nanopush/v1/enrolment_pb.js";
 import * as pages from "./page.mjs";
@@ -173,13 +174,14 @@ const report = (error) => console.error(error instanceof Refusal ? `refused, ${e
 
 // What the broker says of these is written for the person.
 const FOR_PEOPLE = [Code.FailedPrecondition, Code.ResourceExhausted];
+const helpOf = (error) => error.findDetails(LocalizedMessageSchema)[0]?.message; // how the organisation gives help
 
 function onError(error) {
   report(error);
   if (error instanceof Refusal)
     return page(pages.problemPage("What your phone signed does not hold, so nothing was changed."), 403);
   if (error instanceof ConnectError && FOR_PEOPLE.includes(error.code))
-    return page(pages.problemPage(error.rawMessage), 409);
+    return page(pages.problemPage(error.rawMessage, helpOf(error)), 409);
   return page(pages.problemPage("Your phone cannot be asked just now. Please try again in a minute."), 502);
 }
 

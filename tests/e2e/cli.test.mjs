@@ -181,6 +181,20 @@ describe("what does not hold", () => {
     assert.match(usage.stderr, /challenge create/);
   });
 
+  test("who needs help is told how: the organisation's support text goes with the error, as it is now", async () => {
+    const refused = async () => (await start(["challenge", "create", "nobody", ...PORTAL, "--mode", "tap"], { input: "" }).end()).stderr;
+    assert.doesNotMatch(await refused(), /help/);
+    await run("org", "set", "acme", "--support", "Ask the help desk: 4711");
+    assert.match(await refused(), /not_found[^]*help: Ask the help desk: 4711/);
+    assert.match(await run("org", "list"), /4711/);
+    await run("org", "set", "acme");
+    assert.doesNotMatch(await refused(), /4711/);
+    const bad = await start(["org", "set", "acme", "--support", "a\nb"], { input: "" }).end();
+    assert.match(bad.stderr, /invalid_argument: supportText/);
+    const unknown = await start(["org", "set", "nowhere", "--support", "a"], { input: "" }).end();
+    assert.match(unknown.stderr, /not_found/);
+  });
+
   test("a question that is to be verified names its mode; one that was remembered without is not verified", async () => {
     const { user, state } = await enrol();
     const unnamed = await start(["challenge", "create", user, ...PORTAL], { input: "" }).end();
@@ -244,7 +258,7 @@ test("bash completes commands, their second words, and their options", () => {
   };
   assert.deepEqual(complete("cha"), ["challenge"]);
   assert.ok(complete("").filter((word) => word === "portal").length === 1, "each once");
-  assert.deepEqual(complete("org", ""), ["add", "list"]);
+  assert.deepEqual(complete("org", ""), ["add", "set", "list"]);
   assert.deepEqual(complete("challenge", "ca"), ["cancel"]);
   assert.deepEqual(complete("portal", "rotate", "shop", "--o"), ["--overlap"]);
   assert.deepEqual(complete("stats", "--js"), ["--json"]);

@@ -115,8 +115,10 @@ static void callback_of_a_closing_store_may_ask_for_the_inbox(void **state)
 
 /* ---- registry ---- */
 
-static void on_organisation(enum err e, const Record__Organisation *organisation, void *arg)
+static void on_organisation(enum err e, const Record__Organisation *organisation, struct bytes fence,
+                            void *arg)
 {
+    (void)fence;
     (void)arg;
     got.organisation = got_copy(organisation);
     got_came(e, organisation);

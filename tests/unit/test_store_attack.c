@@ -88,8 +88,10 @@ static enum err portal_get(void *id)
     return got_wait(store_portal_get(a.store, id, on_portal, NULL));
 }
 
-static void on_organisation(enum err e, const Record__Organisation *organisation, void *arg)
+static void on_organisation(enum err e, const Record__Organisation *organisation, struct bytes fence,
+                            void *arg)
 {
+    (void)fence;
     (void)arg;
     got.organisation = got_copy(organisation);
     got_came(e, organisation);
