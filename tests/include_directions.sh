@@ -66,7 +66,7 @@ own=device
 for file in clients/device/*.[ch]; do check_file "$file" "nanopush google" "openssl/ protobuf-c/"; done
 own=cli
 for file in clients/cli/*.[ch]; do
-  check_file "$file" "device base crypto wire net nanopush google" "openssl/ protobuf-c/ curl/ jansson.h qrencode.h"
+  check_file "$file" "audit device base crypto wire net nanopush google" "openssl/ protobuf-c/ curl/ jansson.h qrencode.h"
 done
 
 [ $broken -eq 0 ] || { echo "$broken includes in the wrong direction"; exit 1; }

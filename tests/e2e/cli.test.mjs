@@ -1,7 +1,7 @@
 // One login with nothing but the project's own programs: nanopushd, and nanopush as administrator, portal and phone.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -223,6 +223,35 @@ test("what is printed for a person: the QR code, the figures", async () => {
 test("beside it, the phone and portal of the integration tests work with the same broker", async () => {
   assert.ok(existsSync(inRoot("credential")));
   await login(await Portal.create(broker));
+});
+
+describe("the audit", () => {
+  const verify = async (...args) => start(["audit", "verify", ...args], { input: "" }).end();
+
+  test("is shown, and holds; against a head that was kept elsewhere, too", async () => {
+    const shown = (await run("audit", "show")).trim().split("\n").map((line) => JSON.parse(line));
+    assert.ok(shown.some(({ kind }) => kind === "organisation_added"));
+    const text = await run("audit", "verify");
+    assert.match(text, / lines, 0 findings/);
+    const files = readdirSync(path.join(broker.dataDir, "audit")).map((name) => path.join(broker.dataDir, "audit", name));
+    const last = JSON.parse(readFileSync(files[0], "utf8").trim().split("\n").at(-1));
+    assert.match(await run("audit", "verify", "--head", `${last.chain}:${last.seq}:${last.mac}`), /whole up to it/);
+    const cut = await verify("--head", `${last.chain}:999999:${last.mac}`);
+    assert.equal(cut.status, 20);
+    assert.match(cut.stderr, /cut, or taken away/);
+    assert.equal((await verify("--head", "x")).status, 2);
+  });
+
+  test("does not hold where a line was taken out", async () => {
+    const directory = path.join(broker.dataDir, "audit");
+    const file = readdirSync(directory).map((name) => path.join(directory, name)).find((name) => readFileSync(name, "utf8").split("\n").length > 3);
+    const text = readFileSync(file, "utf8");
+    writeFileSync(file, text.slice(text.indexOf("\n") + 1));
+    const outcome = await verify();
+    writeFileSync(file, text);
+    assert.equal(outcome.status, 20, outcome.stdout);
+    assert.match(outcome.stderr, /:1: it does not follow the line before it/);
+  });
 });
 
 describe("an administrator looks after portals", () => {

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "audit/verify.h"
 #include "audit/writer.h"
 #include "core/log.h"
 
@@ -195,6 +196,141 @@ static int tear_down(void **state)
     return system(command);
 }
 
+/* ---- verifying what others may have touched ---- */
+
+static char kept[] = "/tmp/nanopush-kept-XXXXXX";
+
+struct found {
+    unsigned of[AUDIT_FINDING_COUNT];
+};
+
+static void on_line(const struct audit_line *line, void *arg)
+{
+    ((struct found *)arg)->of[line->finding]++;
+    assert_true(line->finding != AUDIT_HOLDS || bytes_equal(line->entry, bytes_of(entry)));
+}
+
+static struct found verify(const struct chain *head, struct audit_summary *ret)
+{
+    struct found found = {{0}};
+    assert_int_equal(audit_verify(kept, secret, head, on_line, &found, ret), ERR_OK);
+    return found;
+}
+
+/* Writes file @p number of a chain: those of its @p count lines that @p keep names, in that order, from 0. */
+static void put_file(unsigned number, char (*lines)[512], const char *keep)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/t-worker-1-c.%u.jsonl", kept, number);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (; *keep; keep++)
+        fprintf(file, "%s\n", lines[*keep - '0']);
+    fclose(file);
+}
+
+static void make_lines(struct chain heads[6], char lines[6][512])
+{
+    struct chain chain;
+    assert_int_equal(chain_begin(&chain), ERR_OK);
+    for (size_t i = 0; i < 6; i++) {
+        struct buf line = {0};
+        append(&chain, i == 3 ? 2 : 0, &line);
+        snprintf(lines[i], 512, "%.*s", (int)buf_len(&line), (const char *)buf_view(&line).p);
+        heads[i] = chain;
+        buf_done(&line);
+    }
+}
+
+static void what_was_taken_out_moved_or_changed_is_found(void **state)
+{
+    (void)state;
+    struct chain heads[6];
+    char lines[6][512], forged[6][512];
+    struct audit_summary summary;
+    assert_non_null(mkdtemp(kept));
+    make_lines(heads, lines);
+
+    put_file(9, lines, "012");
+    put_file(10, lines, "345"); /* behind 9, not behind 1 */
+    struct found found = verify(&heads[5], &summary);
+    assert_int_equal(found.of[AUDIT_HOLDS], 6);
+    assert_int_equal(summary.findings, 0);
+    assert_int_equal(summary.chains, 1);
+    assert_int_equal(summary.lines, 6);
+    assert_int_equal(summary.lost, 2);
+
+    put_file(10, lines, "34"); /* cut: only the head tells */
+    assert_int_equal(verify(NULL, &summary).of[AUDIT_HOLDS], 5);
+    assert_int_equal(summary.findings, 0);
+    assert_int_equal(verify(&heads[5], &summary).of[AUDIT_HEAD_MISSING], 1);
+    assert_int_equal(verify(&heads[4], &summary).of[AUDIT_HEAD_MISSING], 0);
+    struct chain other = heads[4];
+    memcpy(other.mac, heads[3].mac, sizeof other.mac);
+    assert_int_equal(verify(&other, &summary).of[AUDIT_HEAD_OTHER], 1);
+
+    put_file(10, lines, "35"); /* one is missing */
+    assert_int_equal(verify(NULL, &summary).of[AUDIT_ORDER], 1);
+    put_file(10, lines, "3445"); /* repeated */
+    assert_int_equal(verify(NULL, &summary).of[AUDIT_ORDER], 1);
+    put_file(10, lines, "435"); /* reordered */
+    assert_int_equal(verify(NULL, &summary).of[AUDIT_ORDER], 3);
+    put_file(9, lines, ""); /* a file is missing */
+    put_file(10, lines, "345");
+    assert_int_equal(verify(NULL, &summary).of[AUDIT_ORDER], 1);
+
+    put_file(9, lines, "012");
+    memcpy(forged, lines, sizeof forged);
+    memcpy(strstr(forged[4], "ada"), "eve", 3);
+    put_file(10, forged, "345");
+    found = verify(NULL, &summary);
+    assert_int_equal(found.of[AUDIT_SEAL], 1);
+    assert_int_equal(found.of[AUDIT_ORDER], 1);
+    forged[4][20] = '\0'; /* torn */
+    put_file(10, forged, "34");
+    assert_int_equal(verify(NULL, &summary).of[AUDIT_MALFORMED], 1);
+    put_file(9, lines, "");
+    put_file(10, lines, "");
+    assert_int_equal(verify(&heads[0], &summary).of[AUDIT_HEAD_MISSING], 1);
+}
+
+static void lines_of_any_length_are_survived(void **state)
+{
+    (void)state;
+    char path[64];
+    struct audit_summary summary;
+    snprintf(path, sizeof path, "%s/t-worker-1-c.9.jsonl", kept);
+    FILE *file = fopen(path, "w");
+    for (size_t i = 0; i < 5 * CHAIN_LINE_MAX_BYTES; i++)
+        putc('x', file);
+    fputs("\n\n", file);
+    fputc('\0', file);
+    fputs("\nx", file);
+    fclose(file);
+    assert_true(verify(NULL, &summary).of[AUDIT_MALFORMED] >= 3);
+    assert_int_equal(summary.lines, 0);
+    struct found found;
+    assert_int_equal(audit_verify("/nowhere", secret, NULL, on_line, &found, &summary), ERR_NOT_FOUND);
+}
+
+static void heads_are_read(void **state)
+{
+    (void)state;
+    struct chain head;
+    char text[128];
+    snprintf(text, sizeof text, "0123456789abcdef:7:%s", chain_no_mac);
+    assert_true(audit_head_parse(text, &head));
+    assert_int_equal(head.seq, 7);
+    assert_string_equal(head.id, "0123456789abcdef");
+    assert_string_equal(head.mac, chain_no_mac);
+    for (size_t len = strlen(text); len-- > 0;) {
+        text[len] = '\0';
+        assert_false(audit_head_parse(text, &head));
+    }
+    snprintf(text, sizeof text, "0123456789abcdef:7:%s0", chain_no_mac);
+    assert_false(audit_head_parse(text, &head));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +339,9 @@ int main(void)
         cmocka_unit_test(line_that_is_too_long_is_not_written),
         cmocka_unit_test(files_are_closed_at_their_size_and_the_chain_goes_on),
         cmocka_unit_test(what_could_not_be_written_is_told_by_the_next_line),
+        cmocka_unit_test(what_was_taken_out_moved_or_changed_is_found),
+        cmocka_unit_test(lines_of_any_length_are_survived),
+        cmocka_unit_test(heads_are_read),
     };
     return cmocka_run_group_tests_name("audit", tests, set_up, tear_down);
 }
