@@ -414,6 +414,17 @@ static enum err set_default(struct config *c, const struct option_row *row)
     }
 }
 
+/* What each option allows by itself, and not with the others. */
+static enum err check_together(const struct config *c, struct buf *why)
+{
+    if (c->handshakes_max &&
+        (c->unauthenticated_max >= c->handshakes_max || c->strangers_max >= c->handshakes_max))
+        return REFUSE(
+            why, "handshakes_max must be above unauthenticated_max and strangers_max, or one address could "
+                 "hold all of a worker's handshakes");
+    return ERR_OK;
+}
+
 enum err config_load(const char *path, struct config **ret, struct buf *why)
 {
     struct config *c = calloc(1, sizeof *c);
@@ -424,6 +435,8 @@ enum err config_load(const char *path, struct config **ret, struct buf *why)
         e = read_file(&(struct reading){.config = c, .path = path, .why = why, .source = CONFIG_FILE});
     for (size_t i = 0; e == ERR_OK && i < ROW_COUNT; i++)
         e = read_variable(c, &rows[i], why);
+    if (e == ERR_OK)
+        e = check_together(c, why);
     if (e != ERR_OK) {
         config_free(c);
         return e;

@@ -48,8 +48,10 @@ size_t device_server_connections(const struct device_server *server)
 
 void device_server_accept(struct device_server *server, int fd, const struct address *peer)
 {
-    if (!session_new(server, fd, peer) && server->on_closed)
-        server->on_closed(server->arg);
+    if (session_new(server, fd, peer))
+        return;
+    device_server_settled(server);
+    device_server_closed(server);
 }
 
 void device_server_deliver(struct device_server *server, enum hint_kind kind, const char *device_id,
@@ -118,6 +120,18 @@ struct session *device_server_session(const struct device_server *server, uint64
 uint32_t device_server_now(const struct device_server *server)
 {
     return (uint32_t)((clock_mono_ms() - server->start_mono_ms) / 100);
+}
+
+void device_server_settled(struct device_server *server)
+{
+    if (server->handlers->on_settled)
+        server->handlers->on_settled(server->arg);
+}
+
+void device_server_closed(struct device_server *server)
+{
+    if (server->handlers->on_closed)
+        server->handlers->on_closed(server->arg);
 }
 
 /* ---- attach everybody again ---- */
@@ -216,8 +230,8 @@ void device_server_abort(struct device_server *server)
 }
 
 struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
-                                        const struct device_options *options, void (*on_closed)(void *arg),
-                                        void *arg)
+                                        const struct device_options *options,
+                                        const struct accepted_handlers *handlers, void *arg)
 {
     struct device_server *server = mem_new(sizeof *server);
     server->domain = domain;
@@ -227,7 +241,7 @@ struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
     server->limits = stream_limits_default;
     server->limits.handshake_ms = options->handshake_timeout_ms;
     server->limits.write_max = SESSION_QUEUE_BYTES;
-    server->on_closed = on_closed;
+    server->handlers = handlers;
     server->arg = arg;
     slab_init(&server->session_slab, sizeof(struct session), true); /* channel bindings are in it */
     slab_init(&server->account_slab, sizeof(struct account), false);

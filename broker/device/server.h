@@ -11,7 +11,7 @@
 
 #include "crypto/digest.h"
 #include "domain/domain.h"
-#include "net/address.h"
+#include "net/listener.h"
 
 struct device_server;
 
@@ -28,11 +28,11 @@ struct device_options {
  * @param domain     kept.
  * @param tls        a reference is taken.
  * @param options    copied.
- * @param on_closed  a connection has ended, for listener_release(); may be NULL.
+ * @param handlers   of the connections that were accepted; kept.
  */
 struct device_server *device_server_new(struct domain *domain, SSL_CTX *tls,
-                                        const struct device_options *options, void (*on_closed)(void *arg),
-                                        void *arg);
+                                        const struct device_options *options,
+                                        const struct accepted_handlers *handlers, void *arg);
 
 /** For connections accepted from now on: @p tls, of which a reference is taken. */
 void device_server_set_tls(struct device_server *server, SSL_CTX *tls);

@@ -48,6 +48,8 @@ void session_set_state(struct session *session, enum session_state state)
     }
     LOG(DEBUG, DEVICE, "session-state", "conn=%llu from=%s to=%s", (unsigned long long)session->connection,
         state_names[session->state], state_names[state]);
+    if (session->state == SESSION_HANDSHAKE)
+        device_server_settled(session->server);
     session->state = (uint8_t)state;
     if (state == SESSION_ATTACHED) {
         HISTOGRAM_ADD(CONNECT_HELLO, clock_mono_us() - session->greeting->accept_mono_us);
@@ -341,8 +343,10 @@ static void on_closed(struct stream *stream, enum close_reason reason, void *arg
     struct session *session = arg;
     struct device_server *server = session->server;
     const char *tls_error = stream_tls_error(stream);
-    if (session->state == SESSION_HANDSHAKE)
+    if (session->state == SESSION_HANDSHAKE) {
         METRIC_ADD(TLS_HANDSHAKES_FAILED, 1);
+        device_server_settled(server);
+    }
     LOG(INFO, DEVICE, "session-closed", "conn=%llu state=%s reason=%s accounts=%u%s%s",
         (unsigned long long)session->connection, state_names[session->state], close_reason_label(reason),
         session->account_count, tls_error ? " tls=" : "", tls_error ? LOG_STR(tls_error) : "");
@@ -358,8 +362,7 @@ static void on_closed(struct stream *stream, enum close_reason reason, void *arg
         operation_free(operation);
     }
     release(session);
-    if (server->on_closed)
-        server->on_closed(server->arg);
+    device_server_closed(server);
 }
 
 static const struct stream_handlers stream_handlers = {

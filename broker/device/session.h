@@ -42,7 +42,7 @@ struct device_server {
     SSL_CTX *tls;
     struct device_options options;
     struct stream_limits limits;
-    void (*on_closed)(void *arg);
+    const struct accepted_handlers *handlers;
     void *arg;
     struct address_counts unauthenticated;
     struct slab session_slab, account_slab;
@@ -193,6 +193,10 @@ bool session_must_wait(struct session *session, const char *subject, bool record
 /** Give a new session its place and number. @return false when the server is full, or memory out. */
 bool device_server_enter(struct device_server *server, struct session *session);
 void device_server_leave(struct device_server *server, struct session *session);
+
+/** Tell whoever accepted it that a connection has ended its handshake, or ended. */
+void device_server_settled(struct device_server *server);
+void device_server_closed(struct device_server *server);
 
 /** The session of that number, or NULL. */
 struct session *device_server_session(const struct device_server *server, uint64_t connection);

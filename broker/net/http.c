@@ -5,6 +5,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "net/address_count.h"
 #include "net/http1.h"
 #include "net/http2.h"
 #include "net/http_headers.h"
@@ -16,6 +17,7 @@ struct http_server {
     void *arg;
     struct list connections;
     size_t connection_count;
+    struct address_counts strangers;
     bool draining;
 };
 
@@ -25,6 +27,7 @@ struct connection {
     struct stream *stream;
     struct http1 *http1; /* one of the two, once the stream is open */
     struct http2 *http2;
+    struct address_key from; /* what strangers counts it as; nothing, once it is trusted */
 };
 
 const struct http_limits http_limits_default = {
@@ -50,9 +53,23 @@ static void forget(struct connection *c, enum close_reason reason)
     struct http_server *server = c->server;
     list_remove(&c->node);
     server->connection_count--;
+    address_counts_give(&server->strangers, &c->from);
     free(c);
     if (server->options.on_connection_closed)
         server->options.on_connection_closed(reason, server->arg);
+}
+
+static void settle(struct http_server *server)
+{
+    if (server->options.on_connection_settled)
+        server->options.on_connection_settled(server->arg);
+}
+
+static void on_trusted(void *owner)
+{
+    struct connection *c = owner;
+    address_counts_give(&c->server->strangers, &c->from);
+    c->from = (struct address_key){0};
 }
 
 static void on_http1_closed(struct http1 *http1, enum close_reason reason, void *owner)
@@ -80,12 +97,13 @@ static void on_open(struct stream *s, void *arg)
     struct connection *c = arg;
     struct http_server *server = c->server;
     const struct http_server_options *options = &server->options;
+    settle(server);
     if (bytes_equal(stream_alpn(s), bytes_of("h2")))
         c->http2 = http2_accept(server->loop, s, &options->stream, &options->http, server->handlers,
-                                server->arg, on_http2_closed, c);
+                                server->arg, on_http2_closed, on_trusted, c);
     else
         c->http1 = http1_accept(server->loop, s, &options->stream, &options->http, server->handlers,
-                                server->arg, on_http1_closed, c);
+                                server->arg, on_http1_closed, on_trusted, c);
     stream_park(s);
     if (!c->http1 && !c->http2)
         stream_abort(s, CLOSE_NOMEM);
@@ -95,8 +113,10 @@ static void on_open(struct stream *s, void *arg)
 
 static void on_closed(struct stream *s, enum close_reason reason, void *arg)
 {
+    struct connection *c = arg;
     (void)s;
-    forget(arg, reason);
+    settle(c->server);
+    forget(c, reason);
 }
 
 /* Until on_open hands the stream over: on_read cannot come before. */
@@ -123,20 +143,28 @@ void http_server_free(struct http_server *server)
     if (!server)
         return;
     SSL_CTX_free(server->options.tls);
+    address_counts_done(&server->strangers);
     free(server);
 }
 
-enum err http_server_accept(struct http_server *server, int fd)
+enum err http_server_accept(struct http_server *server, int fd, const struct address *peer)
 {
     struct connection *c = calloc(1, sizeof(*c));
-    if (!c) {
+    const struct address_key from = address_key_of(peer);
+    enum err e = c ? ERR_OK : ERR_NOMEM;
+    if (c && !address_counts_take(&server->strangers, &from, server->options.http.strangers_max))
+        e = ERR_LIMIT;
+    if (e != ERR_OK) {
         close(fd);
-        return ERR_NOMEM;
+        free(c);
+        return e;
     }
     c->server = server;
+    c->from = from;
     c->stream = stream_new(server->loop, fd, server->options.tls, STREAM_SERVER, &server->options.stream,
                            &opening_handlers, c);
     if (!c->stream) {
+        address_counts_give(&server->strangers, &from);
         free(c);
         return ERR_NOMEM;
     }

@@ -67,6 +67,7 @@ struct http_limits {
     unsigned streams_max;    /* HTTP/2: requests at a time on one connection */
     /* In place of these, while nobody on the connection has shown who it is: http_trust() */
     unsigned strangers_idle_ms, strangers_streams_max;
+    unsigned strangers_max; /* such connections of one address; 0: no limit */
     unsigned control_burst; /* HTTP/2: frames that do nothing, at once, */
     unsigned control_per_s; /* and how many a second more */
     unsigned resets_per_s;  /* HTTP/2: streams that end before their answer; at once: 2 * streams_max */
@@ -104,6 +105,8 @@ struct http_server_options {
     SSL_CTX *tls; /* NULL: plain. A reference is taken */
     struct stream_limits stream;
     struct http_limits http;
+    /** The handshake of a connection that http_server_accept() took has ended, well or not. May be NULL. */
+    void (*on_connection_settled)(void *arg);
     /**
      * A connection that http_server_accept() took has ended; for listener_release() and metrics. May be
      * NULL.
@@ -126,10 +129,11 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
 void http_server_free(struct http_server *server);
 
 /**
- * Serve the accepted connection @p fd, which is taken over. @return ERR_OK; ERR_NOMEM (closed, no
- * callback).
+ * Serve the accepted connection @p fd of @p peer, which is taken over.
+ * @return ERR_OK; ERR_LIMIT: its address has strangers_max already; ERR_NOMEM. On error it is closed, and no callback
+ * comes.
  */
-MUST_CHECK enum err http_server_accept(struct http_server *server, int fd);
+MUST_CHECK enum err http_server_accept(struct http_server *server, int fd, const struct address *peer);
 
 /**
  * Use @p tls for connections accepted from now on. A reference is taken. Only where the server had one
@@ -188,7 +192,7 @@ void http_finish_with_trailers(struct http_exchange *ex, const struct http_heade
  */
 void http_read_body(struct http_exchange *ex, size_t body_max);
 
-/** The peer has shown who it is: from now on its connection has the limits of those who have. */
+/** The peer has shown who it is: from now on its connection has the limits of those who have, and is no stranger. */
 void http_trust(struct http_exchange *ex);
 
 /**

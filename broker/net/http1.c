@@ -45,6 +45,7 @@ struct http1 {
     const struct http_handlers *handlers;
     void *arg;
     http1_closed_fn on_closed;
+    loop_fn on_trusted;
     void *owner;
     struct timer deadline; /* of the phase */
     enum phase phase;
@@ -465,7 +466,11 @@ static void read_body(struct http_exchange *ex, size_t body_max)
 
 static void trust(struct http_exchange *ex)
 {
-    request_of(ex)->connection->trusted = true;
+    struct http1 *c = request_of(ex)->connection;
+    if (c->trusted)
+        return;
+    c->trusted = true;
+    c->on_trusted(c->owner);
 }
 
 static void forget_request(struct http_exchange *ex)
@@ -491,7 +496,7 @@ static const struct http_version_ops http1_ops = {
 
 struct http1 *http1_accept(struct loop *loop, struct stream *s, const struct stream_limits *reading,
                            const struct http_limits *limits, const struct http_handlers *handlers, void *arg,
-                           http1_closed_fn closed, void *owner)
+                           http1_closed_fn closed, loop_fn on_trusted, void *owner)
 {
     struct http1 *c = calloc(1, sizeof(*c));
     if (!c)
@@ -504,6 +509,7 @@ struct http1 *http1_accept(struct loop *loop, struct stream *s, const struct str
                         .handlers = handlers,
                         .arg = arg,
                         .on_closed = closed,
+                        .on_trusted = on_trusted,
                         .owner = owner,
                         .trusted = !handlers->on_head,
                         .head_begun = true};

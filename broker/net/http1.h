@@ -21,12 +21,14 @@ typedef void (*http1_closed_fn)(struct http1 *c, enum close_reason reason, void 
  * @param reading           the limits that @p s was made with.
  * @param limits, handlers  kept; must outlive the connection.
  * @param arg               for the handlers.
- * @param on_closed, owner  called at the end.
+ * @param on_closed  called at the end.
+ * @param on_trusted  called when the peer has shown who it is (http_trust()), once, from within that call.
+ * @param owner  handed to both.
  * @return NULL when memory is out (the stream is as it was).
  */
 struct http1 *http1_accept(struct loop *loop, struct stream *s, const struct stream_limits *reading,
                            const struct http_limits *limits, const struct http_handlers *handlers, void *arg,
-                           http1_closed_fn on_closed, void *owner);
+                           http1_closed_fn on_closed, loop_fn on_trusted, void *owner);
 
 /** Close when the exchange at hand is over, or now if there is none. */
 void http1_drain(struct http1 *c);

@@ -363,7 +363,7 @@ static const struct stream_handlers http2_stream_handlers = {
 
 struct http2 *http2_accept(struct loop *loop, struct stream *s, const struct stream_limits *writing,
                            const struct http_limits *limits, const struct http_handlers *handlers, void *arg,
-                           http2_closed_fn closed, void *owner)
+                           http2_closed_fn closed, loop_fn on_trusted, void *owner)
 {
     struct http2 *c = calloc(1, sizeof(*c));
     if (!c)
@@ -375,6 +375,7 @@ struct http2 *http2_accept(struct loop *loop, struct stream *s, const struct str
                         .handlers = handlers,
                         .arg = arg,
                         .on_closed = closed,
+                        .on_trusted = on_trusted,
                         .owner = owner,
                         .control = {.burst = limits->control_burst, .per_s = limits->control_per_s},
                         .resets = {.per_s = limits->resets_per_s},

@@ -30,12 +30,14 @@ typedef void (*http2_closed_fn)(struct http2 *c, enum close_reason reason, void 
  * @param writing           the limits that @p s was made with; kept, as the next two.
  * @param limits, handlers  must outlive the connection.
  * @param arg               for the handlers.
- * @param on_closed, owner  called at the end.
+ * @param on_closed  called at the end.
+ * @param on_trusted  called when the peer has shown who it is (http_trust()), once, from within that call.
+ * @param owner  handed to both.
  * @return NULL when memory is out (the stream is as it was).
  */
 struct http2 *http2_accept(struct loop *loop, struct stream *s, const struct stream_limits *writing,
                            const struct http_limits *limits, const struct http_handlers *handlers, void *arg,
-                           http2_closed_fn on_closed, void *owner);
+                           http2_closed_fn on_closed, loop_fn on_trusted, void *owner);
 
 /** Take no more requests (GOAWAY), and close when those at hand are answered. */
 void http2_drain(struct http2 *c);

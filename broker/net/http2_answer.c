@@ -163,6 +163,7 @@ static void trust(struct http_exchange *ex)
     if (c->trusted)
         return;
     c->trusted = true;
+    c->on_trusted(c->owner);
     if (http2_submit_settings(c))
         stream_abort(c->stream, CLOSE_NOMEM);
     http2_wake(c);

@@ -26,6 +26,7 @@ struct http2 {
     const struct http_handlers *handlers;
     void *arg;
     http2_closed_fn on_closed;
+    loop_fn on_trusted;
     void *owner;
     nghttp2_session *session;
     struct deferral turn; /* takes out of the session what it has to say */

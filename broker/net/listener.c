@@ -1,27 +1,43 @@
 #include "net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "core/metrics.h"
 #include "net/proxy_reception.h"
 
 #define ACCEPTS_PER_WAKE_UP 16
 #define PRESSURE_REST_MS    100
+#define RATE_BURST_US       100000 /* so much of a second's accepts may come at once */
+
+enum accept_limit {
+    LIMIT_NONE,
+#define LIMIT(name, label) LIMIT_##name,
+#include "net/accept_limit.def"
+#undef LIMIT
+};
 
 struct listener {
     struct io io;
-    struct timer rest; /* armed while accepting rests for lack of descriptors */
+    struct timer rest; /* armed while accepting rests, for resting_for */
+    enum accept_limit resting_for;
+    enum accept_limit told; /* that was counted, and has held since */
     int fd;
     struct listener_options options;
     const struct listener_handlers *handlers;
     void *arg;
-    size_t connections;
+    size_t connections, handshakes;
+    /* When all would have come that were accepted, had they come evenly and at the highest rate. */
+    int64_t rate_mono_us;
     struct list receptions; /* of PROXY headers */
     bool paused;
 };
@@ -96,24 +112,89 @@ enum err listener_open(const struct address *address, int backlog, int *fd, stru
     return err_of_errno(number);
 }
 
-static void rest(struct listener *l)
+/* ---- limits ---- */
+
+static void rest(struct listener *l, enum accept_limit why, unsigned ms)
 {
-    timer_start(&l->rest, PRESSURE_REST_MS);
+    l->resting_for = why;
+    timer_start(&l->rest, ms);
+}
+
+static void rest_under_pressure(struct listener *l)
+{
+    rest(l, LIMIT_DESCRIPTORS, PRESSURE_REST_MS);
     if (l->handlers->on_pressure)
         l->handlers->on_pressure(l->arg);
 }
 
+static enum accept_limit limit_of(const struct listener *l)
+{
+    const struct listener_options *o = &l->options;
+    if (timer_armed(&l->rest))
+        return l->resting_for;
+    if (o->connections_max && l->connections >= o->connections_max)
+        return LIMIT_CONNECTIONS;
+    return o->handshakes_max && l->handshakes >= o->handshakes_max ? LIMIT_HANDSHAKES : LIMIT_NONE;
+}
+
+#define LIMIT(name, label) [LIMIT_##name] = METRIC_ACCEPT_PAUSES_##name,
+static void count_limit(struct listener *l)
+{
+    static const enum metric metrics[] = {
+#include "net/accept_limit.def"
+    };
+    enum accept_limit now = limit_of(l);
+    if (now != LIMIT_NONE && now != l->told)
+        metrics_add(metrics[now], 1);
+    l->told = now;
+}
+#undef LIMIT
+
 static bool may_accept(const struct listener *l)
 {
-    bool full = l->options.connections_max && l->connections >= l->options.connections_max;
-    return !l->paused && !full && !timer_armed(&l->rest);
+    return !l->paused && limit_of(l) == LIMIT_NONE;
 }
 
 static void watch(struct listener *l)
 {
     if (io_want(&l->io, may_accept(l), false) != ERR_OK)
-        rest(l); /* its end tries again */
+        rest_under_pressure(l); /* its end tries again */
 }
+
+/* The first descriptor that is not to be taken: the kernel gives the lowest that is free. */
+static rlim_t descriptors_end(const struct listener *l)
+{
+    struct rlimit limit;
+    rlim_t kept = l->options.descriptors_kept;
+    if (!kept || getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+        return RLIM_INFINITY;
+    return limit.rlim_cur > kept ? limit.rlim_cur - kept : 0;
+}
+
+static bool is_free_below(const struct listener *l, rlim_t end)
+{
+    int lowest = end == RLIM_INFINITY ? -1 : fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+    if (lowest < 0)
+        return true; /* where it is for lack of descriptors, accept4() will say so */
+    close(lowest);
+    return (rlim_t)lowest < end;
+}
+
+/* One was accepted. */
+static void spend_rate(struct listener *l)
+{
+    int64_t now_us = clock_mono_us();
+    if (!l->options.accepts_per_s)
+        return;
+    if (l->rate_mono_us < now_us)
+        l->rate_mono_us = now_us;
+    l->rate_mono_us += 1000000 / l->options.accepts_per_s;
+    int64_t over_us = l->rate_mono_us - now_us - RATE_BURST_US;
+    if (over_us > 0)
+        rest(l, LIMIT_RATE, (unsigned)(over_us / 1000 + 1));
+}
+
+/* ---- accepting ---- */
 
 static bool is_pressure(int number)
 {
@@ -127,6 +208,7 @@ static void on_proxy_header(enum err e, int fd, const struct address *source, vo
         l->handlers->on_accept(fd, source, l->arg);
         return;
     }
+    listener_settled(l);
     listener_release(l);
     if (l->handlers->on_refused)
         l->handlers->on_refused(e, source, l->arg);
@@ -135,39 +217,51 @@ static void on_proxy_header(enum err e, int fd, const struct address *source, vo
 static void hand_out(struct listener *l, int fd, const struct address *peer)
 {
     l->connections++;
+    l->handshakes++;
+    spend_rate(l);
     if (!l->options.proxy_timeout_ms) {
         l->handlers->on_accept(fd, peer, l->arg);
         return;
     }
     struct proxy_reception *reception =
         proxy_reception_start(l->io.loop, fd, peer, l->options.proxy_timeout_ms, on_proxy_header, l);
-    if (reception)
+    if (reception) {
         list_append(&l->receptions, proxy_reception_node(reception));
-    else
-        l->connections--;
+        return;
+    }
+    l->connections--;
+    l->handshakes--;
 }
 
 static void on_readable(unsigned events, void *arg)
 {
     (void)events;
     struct listener *l = arg;
+    const rlim_t end = descriptors_end(l);
+    if (!is_free_below(l, end))
+        rest_under_pressure(l);
     for (int i = 0; i < ACCEPTS_PER_WAKE_UP && may_accept(l); i++) {
         struct address peer = {.len = sizeof(peer.storage)};
         int fd = accept4(l->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             hand_out(l, fd, &peer);
+            if ((rlim_t)fd + 1 >= end)
+                rest_under_pressure(l);
         } else if (is_pressure(errno)) {
-            rest(l);
+            rest_under_pressure(l);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             break;
         } /* anything else concerns that one connection only (accept(2)) */
     }
+    count_limit(l);
     watch(l);
 }
 
 static void on_rested(void *arg)
 {
-    watch(arg);
+    struct listener *l = arg;
+    l->told = LIMIT_NONE;
+    watch(l);
 }
 
 struct listener *listener_new(struct loop *loop, int fd, const struct listener_options *options,
@@ -204,6 +298,12 @@ void listener_pause(struct listener *l)
 void listener_resume(struct listener *l)
 {
     l->paused = false;
+    watch(l);
+}
+
+void listener_settled(struct listener *l)
+{
+    l->handshakes--;
     watch(l);
 }
 

@@ -215,8 +215,7 @@ static void on_connection_closed(enum close_reason reason, void *arg)
 static void on_accept(int fd, const struct address *peer, void *arg)
 {
     struct stats_port *port = arg;
-    (void)peer;
-    if (http_server_accept(port->server, fd) != ERR_OK)
+    if (http_server_accept(port->server, fd, peer) != ERR_OK)
         listener_release(port->listener);
 }
 

@@ -91,8 +91,15 @@ static void on_connection_closed(enum close_reason reason, void *arg)
     close_reason_count(reason);
     if (!server->options.admin)
         METRIC_ADD(OPEN_PORTAL, -1);
-    if (server->on_closed)
-        server->on_closed(server->arg);
+    if (server->handlers->on_closed)
+        server->handlers->on_closed(server->arg);
+}
+
+static void on_connection_settled(void *arg)
+{
+    struct rpc_server *server = arg;
+    if (server->handlers->on_settled)
+        server->handlers->on_settled(server->arg);
 }
 
 void rpc_set_limits(struct rpc_options *options, const struct config *config)
@@ -114,6 +121,7 @@ void rpc_set_limits(struct rpc_options *options, const struct config *config)
     http->idle_ms = (unsigned)config->idle_timeout_s * 1000;
     http->streams_max = (unsigned)config->streams_max;
     http->strangers_idle_ms = (unsigned)config->strangers_idle_timeout_s * 1000;
+    http->strangers_max = (unsigned)config->strangers_max;
     http->strangers_streams_max = (unsigned)config->strangers_streams_max;
     http->control_burst = (unsigned)config->http2_control_frames_max;
     http->control_per_s = (unsigned)config->http2_control_frames_per_s;
@@ -124,7 +132,7 @@ void rpc_set_limits(struct rpc_options *options, const struct config *config)
 
 struct rpc_server *rpc_server_new(const struct rpc_options *options, const struct rpc_service *services,
                                   size_t service_count, struct domain *domain, void *surroundings,
-                                  void (*on_closed)(void *arg), void *arg)
+                                  const struct accepted_handlers *handlers, void *arg)
 {
     struct rpc_server *server = mem_new(sizeof *server);
     server->options = *options;
@@ -132,7 +140,7 @@ struct rpc_server *rpc_server_new(const struct rpc_options *options, const struc
     server->service_count = service_count;
     server->domain = domain;
     server->surroundings = surroundings;
-    server->on_closed = on_closed;
+    server->handlers = handlers;
     server->arg = arg;
     list_init(&server->calls);
     if (options->worker)
@@ -141,6 +149,7 @@ struct rpc_server *rpc_server_new(const struct rpc_options *options, const struc
         .tls = options->tls,
         .stream = options->stream,
         .http = options->http,
+        .on_connection_settled = on_connection_settled,
         .on_connection_closed = on_connection_closed,
     };
     server->http = http_server_new(domain->loop, &http, &rpc_handlers, server);
@@ -166,14 +175,19 @@ void rpc_server_free(struct rpc_server *server)
     free(server);
 }
 
-void rpc_server_accept(struct rpc_server *server, int fd)
+void rpc_server_accept(struct rpc_server *server, int fd, const struct address *peer)
 {
-    if (!server->options.admin) {
+    enum err e = http_server_accept(server->http, fd, peer);
+    if (e == ERR_OK && !server->options.admin) {
         METRIC_ADD(ACCEPTED_PORTAL, 1);
         METRIC_ADD(OPEN_PORTAL, 1);
     }
-    if (http_server_accept(server->http, fd) != ERR_OK)
-        on_connection_closed(CLOSE_NOMEM, server);
+    if (e == ERR_OK)
+        return;
+    METRIC_ADD(REFUSED_PORTAL, e == ERR_LIMIT);
+    on_connection_settled(server);
+    if (server->handlers->on_closed)
+        server->handlers->on_closed(server->arg);
 }
 
 void rpc_server_drain(struct rpc_server *server)

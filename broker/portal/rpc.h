@@ -17,6 +17,7 @@
 #include "core/config.h"
 #include "domain/registry.h"
 #include "net/http.h"
+#include "net/listener.h"
 
 #define RPC_CODE(ident, name, http) RPC_##ident,
 enum rpc_code {
@@ -77,11 +78,11 @@ void rpc_set_limits(struct rpc_options *options, const struct config *config);
  * @param services   kept; @p service_count of them.
  * @param domain     kept; what handlers work on.
  * @param surroundings  for the handlers (rpc_surroundings()); kept.
- * @param on_closed  a connection has ended, for listener_release(); may be NULL.
+ * @param handlers   of the connections that were accepted; kept.
  */
 struct rpc_server *rpc_server_new(const struct rpc_options *options, const struct rpc_service *services,
                                   size_t service_count, struct domain *domain, void *surroundings,
-                                  void (*on_closed)(void *arg), void *arg);
+                                  const struct accepted_handlers *handlers, void *arg);
 
 /** Other limits from now on, and @p tls, of which a reference is taken, for connections accepted from now on. */
 void rpc_server_reload(struct rpc_server *server, const struct config *config, SSL_CTX *tls);
@@ -89,8 +90,8 @@ void rpc_server_reload(struct rpc_server *server, const struct config *config, S
 /** There must be no connection left. NULL is allowed. */
 void rpc_server_free(struct rpc_server *server);
 
-/** Serve the accepted connection @p fd, which is taken over. */
-void rpc_server_accept(struct rpc_server *server, int fd);
+/** Serve the accepted connection @p fd, which is taken over; or close it, where its address has too many on which no credential was good. */
+void rpc_server_accept(struct rpc_server *server, int fd, const struct address *peer);
 
 /** Answer calls that wait with unavailable, close idle connections, and others when their call is over. */
 void rpc_server_drain(struct rpc_server *server);

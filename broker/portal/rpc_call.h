@@ -14,7 +14,7 @@ struct rpc_server {
     size_t service_count;
     struct domain *domain;
     void *surroundings;
-    void (*on_closed)(void *arg);
+    const struct accepted_handlers *handlers;
     void *arg;
     struct http_server *http;
     struct list calls;       /* struct rpc_call */

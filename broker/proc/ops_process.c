@@ -74,10 +74,10 @@ static void on_admin_closed(void *arg)
 static void on_admin(int fd, const struct address *peer, void *arg)
 {
     struct ops *ops = arg;
-    (void)peer;
-    rpc_server_accept(ops->admin, fd);
+    rpc_server_accept(ops->admin, fd, peer);
 }
 
+static const struct accepted_handlers admin_accepted = {.on_closed = on_admin_closed};
 static const struct listener_handlers admin_handlers = {.on_accept = on_admin};
 
 static void on_end(void *arg)
@@ -116,7 +116,7 @@ static enum err start(struct ops *ops)
     ops->stats = stats_port_new(ops->loop, setup->stats_fd, setup->page, setup->recent, setup->worker_count,
                                 redis_up, ops);
     ops->admin = rpc_server_new(&rpc, admin_services, sizeof admin_services / sizeof *admin_services, domain,
-                                NULL, on_admin_closed, ops);
+                                NULL, &admin_accepted, ops);
     ops->admin_listener = listener_new(ops->loop, setup->admin_fd, &accepting, &admin_handlers, ops);
     if (!ops->stats || !ops->admin || !ops->admin_listener)
         return ERR_NOMEM;

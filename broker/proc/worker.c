@@ -19,10 +19,11 @@
 #include "portal/services.h"
 #include "proc/reload.h"
 
-#define SECOND_MS     1000
-#define DRAIN_POLL_MS 20
-#define GOODBYE_MS    1000 /* for what was said last to be read, however short the drain is */
-#define LAST_TURNS_MS 20
+#define SECOND_MS        1000
+#define DRAIN_POLL_MS    20
+#define GOODBYE_MS       1000 /* for what was said last to be read, however short the drain is */
+#define LAST_TURNS_MS    20
+#define DESCRIPTORS_KEPT 32 /* for connections to Redis that are made anew, the audit's files, and the log */
 
 static const struct rpc_service portal_services[] = {
     {challenge_service}, {enrolment_service}, {user_service}, {event_service}, {health_service}};
@@ -132,14 +133,12 @@ static void on_device(int fd, const struct address *peer, void *arg)
 static void on_portal(int fd, const struct address *peer, void *arg)
 {
     struct worker *worker = arg;
-    (void)peer;
-    rpc_server_accept(worker->portals, fd);
+    rpc_server_accept(worker->portals, fd, peer);
 }
 
 static void on_pressure(void *arg)
 {
     (void)arg;
-    METRIC_ADD(ACCEPT_PAUSES, 1);
     LOG(WARN, PROC, "accept-paused", "why=descriptors");
 }
 
@@ -160,6 +159,20 @@ static const struct listener_handlers device_handlers = {
 static const struct listener_handlers portal_handlers = {
     .on_accept = on_portal, .on_pressure = on_pressure, .on_refused = on_refused};
 
+static void on_device_settled(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->device_listener)
+        listener_settled(worker->device_listener);
+}
+
+static void on_portal_settled(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->portal_listener)
+        listener_settled(worker->portal_listener);
+}
+
 static void on_device_closed(void *arg)
 {
     struct worker *worker = arg;
@@ -173,6 +186,11 @@ static void on_portal_closed(void *arg)
     if (worker->portal_listener)
         listener_release(worker->portal_listener);
 }
+
+static const struct accepted_handlers device_accepted = {.on_settled = on_device_settled,
+                                                         .on_closed = on_device_closed};
+static const struct accepted_handlers portal_accepted = {.on_settled = on_portal_settled,
+                                                         .on_closed = on_portal_closed};
 
 /* ---- parking ---- */
 
@@ -332,6 +350,9 @@ static struct listener_options accepting(const struct config *config, const char
 {
     return (struct listener_options){
         .connections_max = (size_t)config->connections_max,
+        .handshakes_max = (size_t)config->handshakes_max,
+        .accepts_per_s = (unsigned)config->accepts_per_s,
+        .descriptors_kept = DESCRIPTORS_KEPT,
         .proxy_timeout_ms = strcmp(proxy, "required") == 0 ? (unsigned)config->handshake_timeout_ms : 0,
     };
 }
@@ -372,9 +393,9 @@ static enum err start(struct worker *worker)
     worker->surroundings.server_name = config->server_names.at[0];
     start_parking(worker);
     TRY(attach_parking(worker, setup->device_tls, setup->portal_tls));
-    worker->devices = device_server_new(domain, setup->device_tls, &device, on_device_closed, worker);
+    worker->devices = device_server_new(domain, setup->device_tls, &device, &device_accepted, worker);
     worker->portals = rpc_server_new(&rpc, portal_services, sizeof portal_services / sizeof *portal_services,
-                                     domain, &worker->surroundings, on_portal_closed, worker);
+                                     domain, &worker->surroundings, &portal_accepted, worker);
     worker->device_listener =
         listener_new(worker->loop, setup->device_fd, &device_accepting, &device_handlers, worker);
     worker->portal_listener =

@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     size_t piece = p[0] & 0x7f ? p[0] & 0x7f : len;
     holding = p[0] & 0x80;
     closed = 0;
-    check(http_server_accept(server, fds[0]) == ERR_OK);
+    check(http_server_accept(server, fds[0], &(struct address){0}) == ERR_OK);
     for (size_t at = 1; at < len; at += piece) {
         send(fds[1], p + at, len - at < piece ? len - at : piece, MSG_NOSIGNAL);
         turns(2);

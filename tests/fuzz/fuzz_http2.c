@@ -61,7 +61,8 @@ static void on_http2_closed(struct http2 *c, enum close_reason reason, void *own
 static void on_open(struct stream *s, void *arg)
 {
     (void)arg;
-    check(http2_accept(loop, s, &stream_limits, &limits, &handlers, NULL, on_http2_closed, NULL) != NULL);
+    check(http2_accept(loop, s, &stream_limits, &limits, &handlers, NULL, on_http2_closed, NULL, NULL) !=
+          NULL);
 }
 
 static void on_stream_closed(struct stream *s, enum close_reason reason, void *arg)

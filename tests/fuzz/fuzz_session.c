@@ -390,7 +390,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     domain.router = router_new(domain.loop, NULL, &sinks, NULL);
     domain.registry = registry_new(&domain);
     SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
-    server = device_server_new(&domain, tls, &options, NULL, NULL);
+    server = device_server_new(&domain, tls, &options, &(const struct accepted_handlers){0}, NULL);
     SSL_CTX_free(tls);
     device_server_accept(server, -1, &(struct address){0});
     stream->handlers->on_open(stream, stream->arg);

@@ -138,7 +138,8 @@ static void on_http2_closed(struct http2 *c, enum close_reason reason, void *own
 static void on_open(struct stream *s, void *arg)
 {
     (void)arg;
-    connection = http2_accept(loop, s, &stream_limits, &limits, &handlers, &seen, on_http2_closed, NULL);
+    connection =
+        http2_accept(loop, s, &stream_limits, &limits, &handlers, &seen, on_http2_closed, NULL, NULL);
     assert_non_null(connection);
 }
 

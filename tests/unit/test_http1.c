@@ -160,7 +160,7 @@ static void start(void)
         close(peer_fd);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     peer_fd = fds[1];
-    assert_int_equal(http_server_accept(server, fds[0]), ERR_OK);
+    assert_int_equal(http_server_accept(server, fds[0], &(struct address){0}), ERR_OK);
     turns();
 }
 

@@ -15,9 +15,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/metrics.h"
 #include "net/listener.h"
 
 static struct loop *loop;
+static struct metrics_page *page;
 static int listening;
 static struct address address; /* of listening */
 static int accepted[64];
@@ -62,7 +64,9 @@ static int set_up(void **state)
     struct buf why = {0};
     accepted_count = refused_count = pressure_count = 0;
     loop = loop_new();
-    if (!loop || address_parse("127.0.0.1:0", &any) != ERR_OK ||
+    page = metrics_page_new(1);
+    metrics_use_slot(page, 0);
+    if (!loop || !page || address_parse("127.0.0.1:0", &any) != ERR_OK ||
         listener_open(&any, 64, &listening, &why) != ERR_OK)
         return -1;
     return address_of_socket(listening, &address) == ERR_OK ? 0 : -1;
@@ -75,6 +79,7 @@ static int tear_down(void **state)
         close(accepted[i]);
     close(listening);
     loop_free(loop);
+    metrics_page_free(page);
     return 0;
 }
 
@@ -254,6 +259,99 @@ static void those_that_wait_for_their_proxy_header_count_and_end_with_the_listen
         close(clients[i]);
 }
 
+static void connect_all(int *clients, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        clients[i] = connect_one();
+}
+
+static void close_all(const int *clients, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        close(clients[i]);
+}
+
+static void handshakes_in_progress_have_a_limit_of_their_own(void **state)
+{
+    (void)state;
+    int clients[4];
+    struct listener *l =
+        listener_new(loop, listening, &(struct listener_options){.handshakes_max = 2}, &handlers, accepted);
+    connect_all(clients, 4);
+    run_for(5);
+    assert_int_equal(accepted_count, 2);
+    listener_settled(l); /* open from now on, and held no less */
+    run_for(5);
+    assert_int_equal(accepted_count, 3);
+    listener_settled(l); /* failed */
+    listener_release(l);
+    run_for(5);
+    assert_int_equal(accepted_count, 4);
+    assert_int_equal(listener_connections(l), 3);
+    close_all(clients, 4);
+    listener_free(l);
+}
+
+static void what_comes_too_fast_waits_and_is_accepted_later(void **state)
+{
+    (void)state;
+    int clients[6];
+    /* one each 100 ms, and the first two at once */
+    struct listener *l =
+        listener_new(loop, listening, &(struct listener_options){.accepts_per_s = 10}, &handlers, accepted);
+    connect_all(clients, 6);
+    run_for(1);
+    assert_in_range(accepted_count, 2, 5);
+    int64_t turns = metrics_value(page, 0, METRIC_LOOP_TURNS);
+    while (accepted_count < 6)
+        run_for(20);
+    assert_in_range(metrics_value(page, 0, METRIC_LOOP_TURNS) - turns, 1, 100); /* it does not spin */
+    assert_true(metrics_value(page, 0, METRIC_ACCEPT_PAUSES_RATE) > 0);
+    close_all(clients, 6);
+    listener_free(l);
+}
+
+static void descriptors_are_kept_for_others(void **state)
+{
+    (void)state;
+    struct rlimit old, tight;
+    int clients[8];
+    struct listener *l = listener_new(loop, listening, &(struct listener_options){.descriptors_kept = 10},
+                                      &handlers, accepted);
+    connect_all(clients, 8);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)clients[7] + 1 + 3 + 10, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    run_for(150); /* also after it has rested and looked again */
+    assert_int_equal(accepted_count, 3);
+    assert_in_range(pressure_count, 1, 2);
+    close(accepted[--accepted_count]);
+    run_for(150);
+    assert_int_equal(accepted_count, 3);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    run_for(150);
+    assert_int_equal(accepted_count, 7); /* and the one that was closed */
+    close_all(clients, 8);
+    listener_free(l);
+}
+
+static void a_limit_that_is_met_is_counted_once_while_it_holds(void **state)
+{
+    (void)state;
+    int clients[3];
+    struct listener *l =
+        listener_new(loop, listening, &(struct listener_options){.connections_max = 1}, &handlers, accepted);
+    connect_all(clients, 3);
+    run_for(5);
+    run_for(5);
+    assert_int_equal(metrics_value(page, 0, METRIC_ACCEPT_PAUSES_CONNECTIONS), 1);
+    listener_release(l);
+    run_for(5);
+    assert_int_equal(accepted_count, 2);
+    close_all(clients, 3);
+    listener_free(l);
+}
+
 static void taken_address_is_told(void **state)
 {
     (void)state;
@@ -309,6 +407,10 @@ int main(void)
         TEST(proxy_header_is_taken_off_to_its_last_byte_and_no_further),
         TEST(without_its_proxy_header_a_connection_is_refused_and_gives_its_room_back),
         TEST(those_that_wait_for_their_proxy_header_count_and_end_with_the_listener),
+        TEST(handshakes_in_progress_have_a_limit_of_their_own),
+        TEST(what_comes_too_fast_waits_and_is_accepted_later),
+        TEST(descriptors_are_kept_for_others),
+        TEST(a_limit_that_is_met_is_counted_once_while_it_holds),
         TEST(taken_address_is_told),
         TEST(unix_socket_is_private_and_a_stale_one_is_replaced),
     };

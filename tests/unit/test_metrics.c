@@ -94,7 +94,7 @@ static void a_respawn_clears_the_gauges_of_its_slot_only(void **state)
         METRIC_ADD(OPEN_PORTAL, 3);
         METRIC_SET(STORE_UP, 1);
         METRIC_ADD(ACCEPTED_PORTAL, 4);
-        METRIC_ADD(ACCEPT_PAUSES, 5);
+        METRIC_ADD(LOOP_TURNS, 5);
         HISTOGRAM_ADD(REDIS, 5);
         PORTAL_METRIC_ADD(ASKED, "shop");
     }
@@ -103,7 +103,7 @@ static void a_respawn_clears_the_gauges_of_its_slot_only(void **state)
     assert_int_equal(metrics_sum(*state, METRIC_OPEN_PORTAL), 3);
     assert_int_equal(metrics_sum(*state, METRIC_STORE_UP), 1);
     assert_int_equal(metrics_sum(*state, METRIC_ACCEPTED_PORTAL), 8);
-    assert_int_equal(metrics_sum(*state, METRIC_ACCEPT_PAUSES), 10);
+    assert_int_equal(metrics_sum(*state, METRIC_LOOP_TURNS), 10);
     assert_true(rendered(*state, "\nnanopush_redis_seconds_count 2\n"));
     assert_true(rendered(*state, "{portal=\"shop\",event=\"asked\"} 2\n"));
 }
