@@ -37,6 +37,18 @@ static enum err verify(const struct session *session, const Nanopush__V1__Hello 
     return e;
 }
 
+/* Full jitter, so that those who are sent away together do not return together. It costs no call to Redis. */
+static bool is_sent_away(struct session *session)
+{
+    const struct device_server *server = session->server;
+    if (session->state != SESSION_GREETING || server->attached_count < server->options.attached_max)
+        return false;
+    METRIC_ADD(PHONES_SENT_AWAY, 1);
+    session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_OVERLOADED,
+                    device_server_random_below(OVERLOADED_RETURN_MS), CLOSE_LOCAL);
+    return true;
+}
+
 void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
 {
     struct device_server *server = session->server;
@@ -58,6 +70,8 @@ void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
                       "hello was said before");
         return;
     }
+    if (is_sent_away(session))
+        return;
     struct account *account = account_new(session, hello);
     if (!account) {
         session_close(session, CLOSE_NOMEM);

@@ -134,6 +134,14 @@ void device_server_closed(struct device_server *server)
         server->handlers->on_closed(server->arg);
 }
 
+unsigned device_server_random_below(unsigned limit)
+{
+    uint32_t random = 0;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        random = 0;
+    return random % limit;
+}
+
 /* ---- attach everybody again ---- */
 
 static unsigned attach_stale(struct session *session)
@@ -185,14 +193,6 @@ void device_server_renew(struct device_server *server)
 
 /* ---- end ---- */
 
-static unsigned random_below(unsigned limit)
-{
-    uint32_t random = 0;
-    if (getrandom(&random, sizeof random, 0) != sizeof random)
-        random = 0;
-    return random % limit;
-}
-
 static void on_drain_tick(void *arg)
 {
     struct device_server *server = arg;
@@ -202,7 +202,7 @@ static void on_drain_tick(void *arg)
         if (!session || session->state == SESSION_CLOSING)
             continue;
         session_go_away(session, NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING,
-                        random_below(DRAIN_RETURN_MS), CLOSE_DRAINED);
+                        device_server_random_below(DRAIN_RETURN_MS), CLOSE_DRAINED);
         sent++;
     }
     if (server->drain_at < server->place_count)

@@ -20,6 +20,8 @@ struct device_options {
     unsigned jitter_percent;    /* 0 to 50 */
     unsigned connection_life_s; /* a phone is asked to connect anew after three quarters of it to all of it */
     unsigned unauthenticated_max; /* connections of one address before Hello; 0: no limit */
+    unsigned
+        attached_max; /* connections that have said Hello; beyond them a phone is told when to come back */
     unsigned hello_timeout_ms, handshake_timeout_ms;
     uint8_t trust_anchor[SHA256_BYTES]; /* SHA-256 of the issuing CA's SPKI: what phones pin */
 };

@@ -50,6 +50,8 @@ void session_set_state(struct session *session, enum session_state state)
         state_names[session->state], state_names[state]);
     if (session->state == SESSION_HANDSHAKE)
         device_server_settled(session->server);
+    session->server->attached_count += state == SESSION_ATTACHED;
+    session->server->attached_count -= session->state == SESSION_ATTACHED;
     session->state = (uint8_t)state;
     if (state == SESSION_ATTACHED) {
         HISTOGRAM_ADD(CONNECT_HELLO, clock_mono_us() - session->greeting->accept_mono_us);
@@ -334,6 +336,7 @@ static void release(struct session *session)
 {
     struct device_server *server = session->server;
     end_greeting(session);
+    server->attached_count -= session->state == SESSION_ATTACHED; /* it ended by itself */
     device_server_leave(server, session);
     slab_put(session);
 }

@@ -36,6 +36,7 @@
 #define MESSAGES_PER_TURN     32
 #define ENROL_WAIT_MS         60000 /* a connection that waits for a confirmation lives so long without Hello */
 #define CONNECTION_PLACE_BITS 16
+#define OVERLOADED_RETURN_MS  60000 /* phones that are too many come back within so much */
 
 struct device_server {
     struct domain *domain;
@@ -49,7 +50,7 @@ struct device_server {
     struct session **sessions; /* by place; NULL where free */
     uint16_t *free_places;     /* the first free_count of them are */
     unsigned place_count, free_count;
-    size_t session_count;
+    size_t session_count, attached_count;
     uint64_t last_serial;
     int64_t start_mono_ms;       /* device_server_now() counts from here */
     char inboxes[2][INBOX_SIZE]; /* the one that attaches name now, at inbox_at, and the one before */
@@ -203,6 +204,9 @@ struct session *device_server_session(const struct device_server *server, uint64
 
 /** Tenths of a second since the server began, monotonic. */
 uint32_t device_server_now(const struct device_server *server);
+
+/** A random number in [0, @p limit), for times to come back at. */
+unsigned device_server_random_below(unsigned limit);
 
 /** Attach @p account again, among those that wait for it, a while from now. */
 void device_server_renew_later(struct device_server *server, struct account *account);

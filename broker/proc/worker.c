@@ -23,6 +23,7 @@
 #define DRAIN_POLL_MS    20
 #define GOODBYE_MS       1000 /* for what was said last to be read, however short the drain is */
 #define LAST_TURNS_MS    20
+#define OVERLOAD_ROOM    64 /* connections of phones beyond connections_max, to be told when to come back */
 #define DESCRIPTORS_KEPT 32 /* for connections to Redis that are made anew, the audit's files, and the log */
 
 static const struct rpc_service portal_services[] = {
@@ -298,6 +299,7 @@ static struct device_options device_options(const struct config *config)
         .jitter_percent = (unsigned)config->heartbeat_jitter,
         .connection_life_s = (unsigned)config->connection_life_s,
         .unauthenticated_max = (unsigned)config->unauthenticated_max,
+        .attached_max = (unsigned)config->connections_max,
         .hello_timeout_ms = (unsigned)config->hello_timeout_ms,
         .handshake_timeout_ms = (unsigned)config->handshake_timeout_ms,
     };
@@ -346,10 +348,10 @@ static void on_reload(void *arg)
 
 /* ---- life ---- */
 
-static struct listener_options accepting(const struct config *config, const char *proxy)
+static struct listener_options accepting(const struct config *config, const char *proxy, size_t more)
 {
     return (struct listener_options){
-        .connections_max = (size_t)config->connections_max,
+        .connections_max = (size_t)config->connections_max + more,
         .handshakes_max = (size_t)config->handshakes_max,
         .accepts_per_s = (unsigned)config->accepts_per_s,
         .descriptors_kept = DESCRIPTORS_KEPT,
@@ -369,8 +371,8 @@ static enum err start(struct worker *worker)
         .tls = setup->portal_tls,
         .worker = worker->number,
     };
-    const struct listener_options device_accepting = accepting(config, config->device_proxy);
-    const struct listener_options portal_accepting = accepting(config, config->portal_proxy);
+    const struct listener_options device_accepting = accepting(config, config->device_proxy, OVERLOAD_ROOM);
+    const struct listener_options portal_accepting = accepting(config, config->portal_proxy, 0);
 
     rpc_set_limits(&rpc, config);
     domain->loop = worker->loop;

@@ -443,7 +443,8 @@ enum np_go_away {
     NP_GO_AWAY_DRAINING = 1,   /* the broker goes; come back, to another */
     NP_GO_AWAY_TAKEN_OVER = 2, /* another connection of the same device took over */
     NP_GO_AWAY_IDLE = 3,
-    NP_GO_AWAY_OVERLOADED = 4,
+    NP_GO_AWAY_OVERLOADED =
+        4, /* in place of on_welcome: too many phones; come back in the time that it says */
     NP_GO_AWAY_NO_ACCOUNT = 5, /* the last account was removed: come back only where another is left */
 };
 

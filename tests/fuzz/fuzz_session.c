@@ -377,6 +377,7 @@ static void set_up_once(void)
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
 {
     static const struct device_options options = {.heartbeat_ms = 240000,
+                                                  .attached_max = 100,
                                                   .connection_life_s = 86400,
                                                   .hello_timeout_ms = 10000,
                                                   .handshake_timeout_ms = 10000};
