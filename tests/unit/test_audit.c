@@ -186,19 +186,19 @@ static int set_up(void **state)
     return !loop || secret_create(path) != ERR_OK || secret_load(path, &secret) != ERR_OK;
 }
 
+static char kept[] = "/tmp/nanopush-kept-XXXXXX"; /* a copy of the audit, to be tampered with */
+
 static int tear_down(void **state)
 {
     (void)state;
     char command[128];
     secret_free(secret);
     loop_free(loop);
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
+    snprintf(command, sizeof command, "rm -rf '%s' '%s'", directory, kept);
     return system(command);
 }
 
 /* ---- verifying what others may have touched ---- */
-
-static char kept[] = "/tmp/nanopush-kept-XXXXXX";
 
 struct found {
     unsigned of[AUDIT_FINDING_COUNT];
