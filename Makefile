@@ -107,8 +107,8 @@ includes:
 	@tests/include_directions.sh
 
 install: $(BUILD)/nanopushd $(BUILD)/nanopush
-	install -D -m 755 $(BUILD)/nanopushd $(DESTDIR)$(prefix)/sbin/nanopushd
-	install -D -m 755 $(BUILD)/nanopush $(DESTDIR)$(prefix)/bin/nanopush
+	install -D -m 755 $(BUILD)/nanopushd "$(DESTDIR)$(prefix)/sbin/nanopushd"
+	install -D -m 755 $(BUILD)/nanopush "$(DESTDIR)$(prefix)/bin/nanopush"
 
 format:
 	@clang-format -i $(C_FILES)

@@ -282,7 +282,7 @@ describe("an administrator looks after portals", () => {
 
 test("bash completes commands, their second words, and their options", () => {
   const complete = (...words) => {
-    const script = `source <(${NANOPUSH} completion bash); COMP_WORDS=(nanopush ${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length}; _nanopush; echo "\${COMPREPLY[*]}"`;
+    const script = `source <('${NANOPUSH}' completion bash); COMP_WORDS=(nanopush ${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length}; _nanopush; echo "\${COMPREPLY[*]}"`;
     return execFileSync("bash", ["-euc", script], { encoding: "utf8" }).trim().split(" ");
   };
   assert.deepEqual(complete("cha"), ["challenge"]);

@@ -2,7 +2,7 @@
 // libraries, options. No engine that runs images is needed; Grafana and an image's build are not tried here.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -50,7 +50,9 @@ describe("what a program checks", () => {
     const room = mkdtempSync(path.join(tmpdir(), "nanopush-unit-"));
     t.after(() => rmSync(room, { recursive: true }));
     const unit = path.join(room, "nanopush.service");
-    writeFileSync(unit, text("systemd", "nanopush.service").replace("/usr/sbin/nanopushd", NANOPUSHD));
+    const program = path.join(room, "nanopushd"); // a path without a space, which the unit would have to quote
+    symlinkSync(NANOPUSHD, program);
+    writeFileSync(unit, text("systemd", "nanopush.service").replace("/usr/sbin/nanopushd", program));
     assert.equal(passes("systemd-analyze", ["verify", unit]), "");
     passes("systemd-analyze", ["security", "--offline=yes", "--threshold=15", unit]);
   });
@@ -125,7 +127,8 @@ describe("what is held against the program", () => {
   test("make install: the programs below DESTDIR and prefix, where the image looks for them", (t) => {
     const room = mkdtempSync(path.join(tmpdir(), "nanopush-install-"));
     t.after(() => rmSync(room, { recursive: true }));
-    passes("make", ["-s", `BUILD=${path.dirname(NANOPUSHD)}`, `DESTDIR=${room}`, "prefix=/usr", "-o", NANOPUSHD, "-o", path.join(path.dirname(NANOPUSHD), "nanopush"), "install"]);
+    const build = path.relative(ROOT, path.dirname(NANOPUSHD)); // make takes no path with a space
+    passes("make", ["-s", `BUILD=${build}`, `DESTDIR=${room}`, "prefix=/usr", "-o", `${build}/nanopushd`, "-o", `${build}/nanopush`, "install"]);
     const { stdout } = spawnSync(path.join(room, "usr/sbin/nanopushd"), ["--version"], { encoding: "utf8" });
     assert.match(stdout, /^nanopushd \d/);
     assert.ok(existsSync(path.join(room, "usr/bin/nanopush")));
