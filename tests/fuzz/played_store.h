@@ -101,6 +101,20 @@ struct store_call *store_portal_get(struct store *store, const char *id, store_p
     return keep(CALL_PORTAL, id, FN(fn), arg);
 }
 
+struct store_call *store_certificate_get(struct store *store, const uint8_t fingerprint[32],
+                                         store_holder_fn fn, void *arg)
+{
+    (void)store, (void)fingerprint, (void)fn, (void)arg;
+    abort(); /* portals' */
+}
+
+struct store_call *store_portal_lease(struct store *store, const char *portal, unsigned per_s, unsigned most,
+                                      unsigned wanted, store_lease_fn fn, void *arg)
+{
+    (void)store, (void)portal, (void)per_s, (void)most, (void)wanted, (void)fn, (void)arg;
+    abort(); /* portals' */
+}
+
 struct store_call *store_enrolment_create(struct store *store, const Record__Enrolment *record,
                                           unsigned life_ms, store_enrolment_create_fn fn, void *arg)
 {
