@@ -275,7 +275,7 @@ static size_t unwrap(struct stream *s, struct bytes in)
 {
     size_t done = 0, taken = 1;
     while (may_unwrap(s) && taken > 0) {
-        struct bytes rest = bytes_make(in.p + done, in.len - done);
+        struct bytes rest = done > 0 ? bytes_make(in.p + done, in.len - done) : in;
         on_tls_event(s, tls_channel_step(&s->tls, rest, &taken, &s->busy->input, &s->busy->output));
         done += taken;
     }
@@ -289,7 +289,7 @@ static void unwrap_all(struct stream *s, struct bytes in)
     size_t done = 0;
     if (buf_len(&b->raw) == 0) {
         done = unwrap(s, in);
-        in = bytes_make(in.p + done, in.len - done);
+        in = done > 0 ? bytes_make(in.p + done, in.len - done) : in;
     }
     if (buf_append(&b->raw, in) != ERR_OK)
         end(s, CLOSE_NOMEM);
