@@ -218,6 +218,11 @@ void device_server_drain(struct device_server *server, unsigned within_ms)
     on_drain_tick(server);
 }
 
+void device_server_drain_undo(struct device_server *server)
+{
+    timer_cancel(&server->drain);
+}
+
 void device_server_abort(struct device_server *server)
 {
     for (unsigned place = 0; place < server->place_count; place++) {

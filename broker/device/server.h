@@ -68,6 +68,9 @@ void device_server_renew(struct device_server *server);
 /** Send GoAway to every phone, spread over @p within_ms, and close. */
 void device_server_drain(struct device_server *server, unsigned within_ms);
 
+/** Nobody else is sent away. */
+void device_server_drain_undo(struct device_server *server);
+
 /** Close every connection now. */
 void device_server_abort(struct device_server *server);
 

@@ -195,6 +195,11 @@ void http_server_drain(struct http_server *server)
         drain(CONTAINER_OF(at, struct connection, node));
 }
 
+void http_server_drain_undo(struct http_server *server)
+{
+    server->draining = false;
+}
+
 void http_server_abort(struct http_server *server, enum close_reason reason)
 {
     LIST_EACH (at, &server->connections)

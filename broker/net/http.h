@@ -145,8 +145,11 @@ void http_server_set_tls(struct http_server *server, SSL_CTX *tls);
 void http_server_set_limits(struct http_server *server, const struct stream_limits *stream,
                             const struct http_limits *http);
 
-/** Close idle connections now, and others when their exchange is over. There is no way back. */
+/** Close idle connections now, and others when their exchange is over. For an open connection there is no way back. */
 void http_server_drain(struct http_server *server);
+
+/** Serve connections that are accepted from now on. */
+void http_server_drain_undo(struct http_server *server);
 
 /** Cut all connections; on_gone comes for what is held, on_connection_closed for each. */
 void http_server_abort(struct http_server *server, enum close_reason reason);

@@ -195,6 +195,44 @@ static void set_log_level(struct rpc_call *call, const ProtobufCMessage *message
     rpc_reply(call, &response.base);
 }
 
+static void fill_drain_response(const struct admin_surroundings *broker,
+                                Nanopush__V1__DrainResponse *response)
+{
+    unsigned ready = 0;
+    for (unsigned i = 0; i < broker->worker_count; i++)
+        ready += metrics_slot_health(broker->page, i).ready;
+    int64_t drained = metrics_sum(broker->page, METRIC_WORKERS_DRAINED);
+    if (drain_order_get(broker->drain_order) != DRAIN_SERVE)
+        response->state = drained == broker->worker_count ? NANOPUSH__V1__DRAIN_STATE__DRAIN_STATE_DRAINED
+                                                          : NANOPUSH__V1__DRAIN_STATE__DRAIN_STATE_DRAINING;
+    else
+        response->state = ready == broker->worker_count ? NANOPUSH__V1__DRAIN_STATE__DRAIN_STATE_SERVING
+                                                        : NANOPUSH__V1__DRAIN_STATE__DRAIN_STATE_STARTING;
+    response->device_connections = (uint32_t)metrics_sum(broker->page, METRIC_OPEN_DEVICE);
+    response->portal_connections = (uint32_t)metrics_sum(broker->page, METRIC_OPEN_PORTAL);
+}
+
+static void drain(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Nanopush__V1__DrainRequest *request = (const Nanopush__V1__DrainRequest *)message;
+    const struct admin_surroundings *broker = rpc_surroundings(call);
+    Nanopush__V1__DrainResponse response = NANOPUSH__V1__DRAIN_RESPONSE__INIT;
+    enum drain_wish wish = request->undo ? DRAIN_SERVE : DRAIN_AWAY,
+                    had = drain_order_get(broker->drain_order);
+    char by[RPC_ACTOR_SIZE];
+    if (had == DRAIN_SUCCEEDED) {
+        rpc_fail(call, RPC_FAILED_PRECONDITION, "another broker has taken this one's place: call that one");
+        return;
+    }
+    if (had != wish) {
+        drain_order_set(broker->drain_order, wish);
+        LOG(WARN, OPS, "drain-ordered", "wish=%s by=%s", request->undo ? "serve" : "drain",
+            LOG_STR(rpc_actor(call, by)));
+    }
+    fill_drain_response(broker, &response);
+    rpc_reply(call, &response.base);
+}
+
 const struct rpc_method admin_service[] = {
     RPC_METHOD(AdminService, CreateOrganisation, create_organisation_request, false, 0, create_organisation),
     RPC_METHOD(AdminService, SetSupportText, set_support_text_request, false, 0, set_support_text),
@@ -206,7 +244,7 @@ const struct rpc_method admin_service[] = {
     RPC_METHOD(AdminService, FinishRotation, finish_rotation_request, false, 0, admin_finish_rotation),
     RPC_METHOD(AdminService, SetCertificates, set_certificates_request, false, 0, admin_set_certificates),
     RPC_METHOD(AdminService, SetLimits, set_limits_request, false, 0, admin_set_limits),
-    RPC_METHOD(AdminService, Drain, drain_request, false, 0, NULL),
+    RPC_METHOD(AdminService, Drain, drain_request, false, 0, drain),
     RPC_METHOD(AdminService, SetLogLevel, set_log_level_request, false, 0, set_log_level),
     {0},
 };

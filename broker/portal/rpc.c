@@ -200,6 +200,11 @@ void rpc_server_drain(struct rpc_server *server)
     }
 }
 
+void rpc_server_drain_undo(struct rpc_server *server)
+{
+    http_server_drain_undo(server->http);
+}
+
 void rpc_server_portal_changed(struct rpc_server *server, const char *id, const struct portal *now)
 {
     struct list withdrawn;

@@ -96,6 +96,9 @@ void rpc_server_accept(struct rpc_server *server, int fd, const struct address *
 /** Answer calls that wait with unavailable, close idle connections, and others when their call is over. */
 void rpc_server_drain(struct rpc_server *server);
 
+/** Serve connections that are accepted from now on; those that were drained end all the same. */
+void rpc_server_drain_undo(struct rpc_server *server);
+
 /** End what is held in the name of the portal @p id by a credential that does not count any more. @p now NULL: it is gone. */
 void rpc_server_portal_changed(struct rpc_server *server, const char *id, const struct portal *now);
 

@@ -7,6 +7,7 @@
 #include <openssl/ssl.h>
 
 #include "core/config.h"
+#include "core/drain_order.h"
 #include "core/loop.h"
 #include "core/metrics.h"
 #include "crypto/secret.h"
@@ -30,6 +31,7 @@ struct child_setup {
     uint8_t trust_anchor[SHA256_BYTES];
     struct metrics_page *page;
     struct recent *recent;
+    struct drain_order *drain_order;
     unsigned worker_count;
     struct redis_options redis;                   /* what store_open() takes */
     char device_address[ADDRESS_TEXT_SIZE];       /* what phones dial */

@@ -57,6 +57,7 @@ struct master {
     unsigned child_count;
     int64_t since_mono_ms;    /* of this state */
     int64_t watchdog_mono_ms; /* when the service manager's is due */
+    bool serves;              /* as the file ports says */
     bool killed;
     struct buf why;
 };
@@ -225,7 +226,8 @@ static enum err prepare(struct master *master)
     setup->page = metrics_page_new(setup->worker_count + 1);
     setup->recent = recent_new();
     recent_use(setup->recent, setup->worker_count + 1);
-    if (!setup->page || !setup->recent || !log_share_levels())
+    setup->drain_order = drain_order_new();
+    if (!setup->page || !setup->recent || !setup->drain_order || !log_share_levels())
         return ERR_NOMEM;
     return start_redis(master);
 }
@@ -251,6 +253,7 @@ static void become_child(struct master *master, struct child *child)
     config_free(master->setup.config);
     metrics_page_free(master->setup.page);
     recent_free(master->setup.recent);
+    drain_order_free(master->setup.drain_order);
     ticket_ring_free(master->setup.tickets);
     exit(status);
 }
@@ -346,6 +349,20 @@ static void write_ports(struct master *master)
             texts[2], master->setup.worker_count, LOG_STR(master->dir.path));
 }
 
+/* The file is there while the broker serves; health checks go by it. */
+static void follow_drain_order(struct master *master)
+{
+    bool serves = drain_order_get(master->setup.drain_order) == DRAIN_SERVE;
+    if (serves == master->serves)
+        return;
+    master->serves = serves;
+    if (serves)
+        write_ports(master);
+    else
+        datadir_remove(&master->dir, "ports");
+    tell_manager(serves ? "STATUS=serving" : "STATUS=drained by an administrator; nanopush drain --undo");
+}
+
 /* What is to be done by time: readiness, restarts, the stages of the end. */
 static void tick(struct master *master)
 {
@@ -368,10 +385,11 @@ static void tick(struct master *master)
         }
     }
     if (master->state == MASTER_STARTING && (all_ready(master) || in_state_ms > READY_WAIT_MS)) {
-        write_ports(master);
         set_state(master, MASTER_RUNNING);
         tell_manager("READY=1");
     }
+    if (master->state == MASTER_RUNNING)
+        follow_drain_order(master);
     int64_t patience_ms = (master->config->drain_notice_s + master->config->drain_s) * 1000 + DRAIN_GRACE_MS;
     if (master->state >= MASTER_DRAINING && in_state_ms > patience_ms && !master->killed) {
         LOG(ERROR, PROC, "children-killed", "running=%u", running(master, false));
@@ -413,6 +431,9 @@ static void reload(struct master *master)
     struct child_setup *setup = &master->setup;
     struct reload next;
     struct buf why = {0}, fixed = {0};
+    char reloading[64];
+    snprintf(reloading, sizeof reloading, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_mono_us());
+    tell_manager(reloading);
     enum err e = reload_read(setup, &next, &why);
     if (e == ERR_OK)
         e = config_fixed_differences(setup->config, next.config, &fixed);
@@ -427,6 +448,7 @@ static void reload(struct master *master)
         signal_children(master, SIGHUP, true);
         LOG(INFO, CONFIG, "reloaded");
     }
+    tell_manager("READY=1");
     buf_done(&why);
     buf_done(&fixed);
 }
@@ -509,6 +531,7 @@ int master_run(struct config *config, const char *config_file)
     redis_options_done(&master.setup.redis);
     metrics_page_free(master.setup.page);
     recent_free(master.setup.recent);
+    drain_order_free(master.setup.drain_order);
     ticket_ring_free(master.setup.tickets);
     free(master.children);
     buf_done(&master.why);

@@ -25,6 +25,7 @@ struct ops {
     struct domain domain; /* without watches: nobody waits here */
     struct stats_port *stats;
     struct rpc_server *admin;
+    struct admin_surroundings surroundings;
     struct listener *admin_listener;
     struct child_end end;
     struct timer log_flush, probe, last_turns;
@@ -115,8 +116,10 @@ static enum err start(struct ops *ops)
     TRY(child_audit_open(setup, ops->loop, "ops", &domain->audit));
     ops->stats = stats_port_new(ops->loop, setup->stats_fd, setup->page, setup->recent, setup->worker_count,
                                 redis_up, ops);
+    ops->surroundings = (struct admin_surroundings){
+        .page = setup->page, .worker_count = setup->worker_count, .drain_order = setup->drain_order};
     ops->admin = rpc_server_new(&rpc, admin_services, sizeof admin_services / sizeof *admin_services, domain,
-                                NULL, &admin_accepted, ops);
+                                &ops->surroundings, &admin_accepted, ops);
     ops->admin_listener = listener_new(ops->loop, setup->admin_fd, &accepting, &admin_handlers, ops);
     if (!ops->stats || !ops->admin || !ops->admin_listener)
         return ERR_NOMEM;

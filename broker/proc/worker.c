@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "audit/writer.h"
 #include "base/clock.h"
@@ -18,10 +19,9 @@
 #include "net/parking.h"
 #include "portal/services.h"
 #include "proc/reload.h"
+#include "proc/worker_drain.h"
 
 #define SECOND_MS        1000
-#define DRAIN_POLL_MS    20
-#define GOODBYE_MS       1000 /* for what was said last to be read, however short the drain is */
 #define LAST_TURNS_MS    20
 #define OVERLOAD_ROOM    64 /* connections of phones beyond connections_max, to be told when to come back */
 #define DESCRIPTORS_KEPT 32 /* for connections to Redis that are made anew, the audit's files, and the log */
@@ -41,9 +41,8 @@ struct worker {
     struct portal_surroundings surroundings;
     struct listener *device_listener, *portal_listener;
     struct child_end end;
-    struct timer second, notice, drain;
-    int64_t drain_until_mono_ms; /* 0: not draining; set when the notice of it begins */
-    bool aborted;
+    struct worker_drain drain;
+    struct timer second, last_turns;
 };
 
 /* ---- wiring: news that the router brings, and a new inbox ---- */
@@ -88,7 +87,7 @@ static void on_probe(enum probe_step step, void *arg)
 {
     struct worker *worker = arg;
     metrics_slot_probe(worker->setup->page, worker->number - 1, step, clock_mono_ms());
-    if (step == PROBE_RETURNED && !worker->drain_until_mono_ms)
+    if (step == PROBE_RETURNED && worker->drain.state == DRAIN_STATE_SERVING)
         metrics_slot_set_ready(worker->setup->page, worker->number - 1, true, clock_unix_ms());
 }
 
@@ -125,16 +124,34 @@ static void on_portal_changed(const char *id, const struct portal *now, void *ar
 
 /* ---- connections ---- */
 
+static bool turns_away(const struct worker *worker)
+{
+    return worker->drain.state >= DRAIN_STATE_LEAVING;
+}
+
+static void turn_away(struct listener *listener, int fd)
+{
+    close(fd);
+    listener_settled(listener);
+    listener_release(listener);
+}
+
 static void on_device(int fd, const struct address *peer, void *arg)
 {
     struct worker *worker = arg;
-    device_server_accept(worker->devices, fd, peer);
+    if (turns_away(worker))
+        turn_away(worker->device_listener, fd);
+    else
+        device_server_accept(worker->devices, fd, peer);
 }
 
 static void on_portal(int fd, const struct address *peer, void *arg)
 {
     struct worker *worker = arg;
-    rpc_server_accept(worker->portals, fd, peer);
+    if (turns_away(worker))
+        turn_away(worker->portal_listener, fd);
+    else
+        rpc_server_accept(worker->portals, fd, peer);
 }
 
 static void on_pressure(void *arg)
@@ -233,57 +250,59 @@ static void start_parking(struct worker *worker)
 
 /* ---- the end ---- */
 
-static void on_drain_poll(void *arg)
+static void stop_accepting(struct worker *worker)
 {
-    struct worker *worker = arg;
-    if (device_server_connections(worker->devices) + rpc_server_connections(worker->portals) == 0) {
-        loop_stop(worker->loop);
-        return;
-    }
-    if (clock_mono_ms() >= worker->drain_until_mono_ms && !worker->aborted) {
-        LOG(WARN, PROC, "drain-cut", "devices=%zu portals=%zu", device_server_connections(worker->devices),
-            rpc_server_connections(worker->portals));
-        worker->aborted = true;
-        device_server_abort(worker->devices);
-        rpc_server_abort(worker->portals);
-    }
-    timer_start(&worker->drain, DRAIN_POLL_MS);
-}
-
-static void on_notice_over(void *arg)
-{
-    struct worker *worker = arg;
     listener_free(worker->device_listener);
     listener_free(worker->portal_listener);
     worker->device_listener = worker->portal_listener = NULL;
-    rpc_server_drain(worker->portals);
-    device_server_drain(worker->devices, (unsigned)worker->setup->config->drain_s * 1000);
-    on_drain_poll(worker);
 }
 
-/* Load balancers send connections until they have seen that this worker is not ready: it serves them until then. */
+/* Who stays goes on accepting, to turn away who comes: in the queue of the socket he would wait for nothing. */
+static void on_leaving(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->end.ending)
+        stop_accepting(worker);
+}
+
+static void on_empty(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->end.ending)
+        loop_stop(worker->loop);
+}
+
+static void begin_drain(struct worker *worker)
+{
+    metrics_slot_set_ready(worker->setup->page, worker->number - 1, false, clock_unix_ms());
+    worker_drain_begin(&worker->drain, drain_order_get(worker->setup->drain_order) != DRAIN_SUCCEEDED);
+}
+
 static void on_end(void *arg)
 {
     struct worker *worker = arg;
-    const struct config *config = worker->setup->config;
-    unsigned notice_ms = (unsigned)config->drain_notice_s * 1000, drain_ms = (unsigned)config->drain_s * 1000;
-    metrics_slot_set_ready(worker->setup->page, worker->number - 1, false, clock_unix_ms());
-    worker->drain_until_mono_ms = clock_mono_ms() + notice_ms + drain_ms + GOODBYE_MS;
-    LOG(INFO, PROC, "drain", "notice_ms=%u within_ms=%u devices=%zu portals=%zu", notice_ms, drain_ms,
-        device_server_connections(worker->devices), rpc_server_connections(worker->portals));
-    if (notice_ms)
-        timer_start(&worker->notice, notice_ms);
+    begin_drain(worker);
+    if (turns_away(worker))
+        stop_accepting(worker);
+    if (worker->drain.state == DRAIN_STATE_EMPTY)
+        loop_stop(worker->loop);
+}
+
+static void follow_order(struct worker *worker)
+{
+    if (worker->end.ending)
+        return;
+    if (drain_order_get(worker->setup->drain_order) == DRAIN_SERVE)
+        worker_drain_undo(&worker->drain);
     else
-        on_notice_over(worker);
+        begin_drain(worker);
 }
 
 static void on_second(void *arg)
 {
     struct worker *worker = arg;
-    if (worker->drain_until_mono_ms)
-        LOG(INFO, PROC, "drain-progress", "devices=%zu portals=%zu left_ms=%lld",
-            device_server_connections(worker->devices), rpc_server_connections(worker->portals),
-            (long long)(worker->drain_until_mono_ms - clock_mono_ms()));
+    follow_order(worker);
+    worker_drain_progress(&worker->drain);
     log_flush(clock_mono_ms());
     if (worker->parking)
         parking_tick(worker->parking);
@@ -405,9 +424,10 @@ static enum err start(struct worker *worker)
     if (!worker->devices || !worker->portals || !worker->device_listener || !worker->portal_listener)
         return ERR_NOMEM;
     timer_init(&worker->second, worker->loop, on_second, worker);
-    timer_init(&worker->notice, worker->loop, on_notice_over, worker);
-    timer_init(&worker->drain, worker->loop, on_drain_poll, worker);
+    worker_drain_init(&worker->drain, worker->loop, config, worker->devices, worker->portals, on_leaving,
+                      on_empty, worker);
     timer_start(&worker->second, SECOND_MS);
+    follow_order(worker);
     return child_end_watch(&worker->end, worker->loop, setup->lifeline_fd, on_end, on_reload, worker);
 }
 
@@ -423,16 +443,15 @@ static void stop(struct worker *worker)
     struct domain *domain = &worker->domain;
     child_end_done(&worker->end);
     timer_cancel(&worker->second);
-    timer_cancel(&worker->notice);
-    timer_cancel(&worker->drain);
+    worker_drain_done(&worker->drain);
     watches_free(domain->watches);
     event_watches_free(domain->event_watches);
     router_close(domain->router);
     probe_free(domain->probe);
     domain->probe = NULL;
     store_close(domain->store);
-    timer_init(&worker->drain, worker->loop, on_last_turns, worker);
-    timer_start(&worker->drain, LAST_TURNS_MS);
+    timer_init(&worker->last_turns, worker->loop, on_last_turns, worker);
+    timer_start(&worker->last_turns, LAST_TURNS_MS);
     loop_run(worker->loop); /* what was deferred, and the store's last words */
     audit_close(domain->audit);
     registry_free(domain->registry);

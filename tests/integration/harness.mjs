@@ -171,6 +171,7 @@ export class Broker {
     this.dataDir = path.join(this.root, "state");
     this.configFile = path.join(this.root, "nanopushd.conf");
     this.cleanups = [];
+    this.environment = {}; // over the test's own
     this.configure(options);
     process.on("exit", () => {
       this.#killAll();
@@ -204,7 +205,9 @@ export class Broker {
     rmSync(this.portsFile, { force: true });
 
     const log = openSync(this.logFile, "w");
-    this.child = spawn(NANOPUSHD, ["--config", this.configFile], { stdio: ["ignore", log, log], cwd: this.root });
+    this.child = spawn(NANOPUSHD, ["--config", this.configFile], {
+      stdio: ["ignore", log, log], cwd: this.root, env: { ...process.env, ...this.environment },
+    });
     closeSync(log);
     this.exited = new Promise((resolve, reject) => {
       this.child.on("error", reject);
