@@ -240,11 +240,16 @@ static void forget_all(struct table_node *node, void *arg)
     forget(CONTAINER_OF(node, struct standing, node));
 }
 
+void registry_close(struct registry *registry)
+{
+    timer_cancel(&registry->reread);
+}
+
 void registry_free(struct registry *registry)
 {
     if (!registry)
         return;
-    timer_cancel(&registry->reread);
+    registry_close(registry);
     table_each(&registry->portals, forget_all, NULL);
     table_done(&registry->portals);
     free(registry);

@@ -56,7 +56,10 @@ bool portal_accepts(const struct portal *portal, const struct proof *proof);
 /** Keeps @p domain. */
 struct registry *registry_new(struct domain *domain);
 
-/** Portals that somebody still refers to stay valid. NULL is allowed. */
+/** Before the store is closed: nothing is read again. */
+void registry_close(struct registry *registry);
+
+/** After the store is closed. Portals that somebody still refers to stay valid. NULL is allowed. */
 void registry_free(struct registry *registry);
 
 /** The portal @p id is not what it was: calls under way in its name may be its no more. @p now NULL: it is gone. */

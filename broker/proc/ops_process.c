@@ -141,6 +141,7 @@ static void stop(struct ops *ops)
     rpc_server_drain(ops->admin); /* who watches events lets go of them */
     event_watches_free(ops->domain.event_watches);
     router_close(ops->domain.router);
+    registry_close(ops->domain.registry);
     stats_port_stop(ops->stats);
     store_close(ops->domain.store);
     timer_cancel(&ops->probe);

@@ -447,6 +447,7 @@ static void stop(struct worker *worker)
     watches_free(domain->watches);
     event_watches_free(domain->event_watches);
     router_close(domain->router);
+    registry_close(domain->registry);
     probe_free(domain->probe);
     domain->probe = NULL;
     store_close(domain->store);

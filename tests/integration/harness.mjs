@@ -26,9 +26,17 @@ const SLOWER = process.env.NANOPUSH_SLOW === "1" ? 2 : 1;
 const STOP_MS = 10_000;
 const START_MS = 15_000;
 const POLL_MS = 20;
+const FILE_MS = 300_000;
 const SANITIZER = /ERROR: AddressSanitizer|runtime error|LeakSanitizer/;
 
 export const deadline = (ms) => ms * SLOWER;
+
+// A test that waits for what will not come ends its file, instead of the whole run's day.
+setTimeout(() => {
+  console.error(`${process.argv[1]}: not at its end after ${deadline(FILE_MS)} ms`);
+  process.exit(1);
+}, deadline(FILE_MS)).unref();
+
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The promise's outcome, or an error that says what did not happen in time. */

@@ -180,6 +180,17 @@ static void removed_portal_is_noticed_while_it_is_held(void **state)
     assert_int_equal(authenticate(credential), ERR_DENIED);
 }
 
+static void nothing_is_read_once_it_is_closed(void **state)
+{
+    (void)state;
+    add_portal("closing");
+    assert_int_equal(authenticate(credential), ERR_OK);
+    int64_t before = reads();
+    registry_close(domain.registry);
+    turn(PORTAL_REREAD_MS + 100);
+    assert_int_equal(reads() - before, 0);
+}
+
 static void deleted_record_is_noticed_too(void **state)
 {
     (void)state;
@@ -237,6 +248,7 @@ int main(void)
         TEST(what_is_no_credential_is_refused_unread),
         TEST(new_secret_counts_at_once_and_the_old_one_beside_it),
         TEST(removed_portal_is_noticed_while_it_is_held),
+        TEST(nothing_is_read_once_it_is_closed),
         TEST(deleted_record_is_noticed_too),
         TEST(nobody_reads_for_a_portal_that_nobody_uses),
         TEST(strangers_read_so_much_at_a_time),
