@@ -36,6 +36,7 @@ struct child_setup {
     struct redis_options redis;                   /* what store_open() takes */
     char device_address[ADDRESS_TEXT_SIZE];       /* what phones dial */
     int device_fd, portal_fd, stats_fd, admin_fd; /* listening */
+    bool succeeds;                                /* another broker serves these sockets still */
     int lifeline_fd;                              /* at its end when the master is gone */
 };
 

@@ -41,15 +41,26 @@ enum err datadir_open(const char *path, struct datadir *ret, struct buf *why)
         return fail(why, ERR_DENIED, path, "must belong to this user and be writable by nobody else");
     }
     dir.lock_fd = openat(dir.fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (dir.lock_fd >= 0 && flock(dir.lock_fd, LOCK_EX | LOCK_NB) == 0) {
+    enum err e = dir.lock_fd < 0 ? ERR_IO : datadir_lock(&dir);
+    if (e == ERR_OK || e == ERR_EXISTS) {
         *ret = dir;
         return ERR_OK;
     }
-    enum err e = errno == EWOULDBLOCK
-                     ? fail(why, ERR_EXISTS, path, "another nanopushd runs on this data directory")
-                     : fail(why, ERR_IO, path, strerror(errno));
+    e = fail(why, e, path, strerror(errno));
     datadir_close(&dir);
     return e;
+}
+
+enum err datadir_lock(struct datadir *dir)
+{
+    dir->locked = flock(dir->lock_fd, LOCK_EX | LOCK_NB) == 0;
+    return dir->locked ? ERR_OK : errno == EWOULDBLOCK ? ERR_EXISTS : ERR_IO;
+}
+
+void datadir_unlock(struct datadir *dir)
+{
+    flock(dir->lock_fd, LOCK_UN); /* also where a child that is about to exec has a copy of the descriptor */
+    dir->locked = false;
 }
 
 void datadir_close(struct datadir *dir)

@@ -21,15 +21,22 @@ struct datadir {
     const char *path; /* the caller's */
     int fd;           /* the directory */
     int lock_fd;
+    bool locked; /* by this process */
 };
 
 /**
- * Make the directory (mode 0700) unless it is there, and lock it.
+ * Make the directory (mode 0700) unless it is there, and lock it, unless another broker has.
  * @param why  gets a line for the operator on error.
- * @return ERR_OK; ERR_EXISTS: another broker holds it; ERR_DENIED, ERR_IO, ERR_NOMEM.
+ * @return ERR_OK, locked or not; ERR_DENIED, ERR_IO, ERR_NOMEM.
  */
 MUST_CHECK enum err datadir_open(const char *path, struct datadir *ret, struct buf *why);
 void datadir_close(struct datadir *dir);
+
+/** Try again to lock it. @return ERR_OK; ERR_EXISTS: another broker still holds it; ERR_IO. */
+MUST_CHECK enum err datadir_lock(struct datadir *dir);
+
+/** Let another broker have it, and go on with what is open. */
+void datadir_unlock(struct datadir *dir);
 
 /**
  * Make what is missing: cluster secret, CA, certificate for @p names and for this machine's loopback.

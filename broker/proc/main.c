@@ -110,7 +110,7 @@ int main(int argc, char **argv)
     else if (check)
         printf("nanopushd: the configuration is good\n");
     else
-        status = master_run(config, file);
+        status = master_run(config, file, argv);
     config_free(config);
     return status;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +25,7 @@
 #include "proc/redis_child.h"
 #include "proc/reload.h"
 #include "proc/service_notify.h"
+#include "proc/succession.h"
 #include "proc/worker.h"
 
 #define LISTEN_BACKLOG 4096
@@ -57,7 +60,12 @@ struct master {
     unsigned child_count;
     int64_t since_mono_ms;    /* of this state */
     int64_t watchdog_mono_ms; /* when the service manager's is due */
-    bool serves;              /* as the file ports says */
+    struct activation inherited;
+    struct succession succession;
+    char program[PATH_MAX]; /* this one's file, whatever stands there now */
+    char *const *argv;
+    bool serves; /* as the file ports says */
+    bool failed; /* to be started */
     bool killed;
     struct buf why;
 };
@@ -91,9 +99,12 @@ static bool is_ops(const struct master *master, const struct child *child)
 
 /* ---- start ---- */
 
-static enum err open_listener(struct master *master, const char *text, int *fd)
+static enum err open_listener(struct master *master, const char *text, int inherited, int *fd)
 {
     struct address address;
+    *fd = inherited;
+    if (inherited >= 0)
+        return ERR_OK;
     if (address_parse(text, &address) != ERR_OK)
         return buf_printf(&master->why, "%s: not an address to listen on", text) == ERR_OK ? ERR_CONFIG
                                                                                            : ERR_NOMEM;
@@ -102,12 +113,16 @@ static enum err open_listener(struct master *master, const char *text, int *fd)
 
 static enum err open_listeners(struct master *master)
 {
+    const struct config *config = master->config;
+    const int *inherited = master->inherited.fds;
+    struct child_setup *setup = &master->setup;
     char admin[ADDRESS_TEXT_SIZE];
-    datadir_socket(&master->dir, "admin.sock", admin);
-    TRY(open_listener(master, master->config->device_listen, &master->setup.device_fd));
-    TRY(open_listener(master, master->config->portal_listen, &master->setup.portal_fd));
-    TRY(open_listener(master, master->config->stats_listen, &master->setup.stats_fd));
-    return open_listener(master, admin, &master->setup.admin_fd);
+    datadir_socket(&master->dir, succession_admin_name(&master->succession), admin);
+    TRY(open_listener(master, config->device_listen, inherited[ACTIVATION_DEVICE], &setup->device_fd));
+    TRY(open_listener(master, config->portal_listen, inherited[ACTIVATION_PORTAL], &setup->portal_fd));
+    TRY(open_listener(master, config->stats_listen, inherited[ACTIVATION_STATS], &setup->stats_fd));
+    TRY(open_listener(master, admin, -1, &setup->admin_fd));
+    return succession_note_admin(&master->succession, &master->dir);
 }
 
 /* What phones dial: the option, or the first server name with the port that was given. */
@@ -165,7 +180,9 @@ static enum err start_redis(struct master *master)
     datadir_socket(&master->dir, "redis/redis.sock", embedded);
     TRY(redis_options_load(master->config, embedded, &master->setup.redis, &master->why));
     master->redis_embedded = !redis_is_named(master->config);
-    return master->redis_embedded ? redis_child_start(&master->redis, &master->why) : ERR_OK;
+    bool start =
+        master->redis_embedded && !master->succession.predecessor_pid; /* else it has one that runs */
+    return start ? redis_child_start(&master->redis, &master->why) : ERR_OK;
 }
 
 static enum err watch_signals(struct master *master)
@@ -175,6 +192,8 @@ static enum err watch_signals(struct master *master)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGUSR2);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, NULL); /* children inherit this; each reads those that it means */
     signal(SIGPIPE, SIG_IGN);
@@ -212,8 +231,15 @@ static enum err prepare(struct master *master)
     struct child_setup *setup = &master->setup;
     forbid_dumps();
     TRY(watch_signals(master));
+    TRY(activation_take(&master->inherited, &master->why));
+    if (readlink("/proc/self/exe", master->program, sizeof master->program - 1) < 0)
+        return ERR_IO;
     TRY(datadir_open(config->data_dir, &master->dir, &master->why));
-    datadir_remove(&master->dir, "ports");
+    if (master->dir.locked)
+        datadir_remove(&master->dir, "ports");
+    else
+        TRY(succession_begin(&master->succession, &master->dir, &master->inherited, &master->why));
+    setup->succeeds = !master->dir.locked;
     TRY(datadir_prepare(&master->dir, (const char *const *)config->server_names.at,
                         config->server_names.count, &master->why));
     setup->config = master->config;
@@ -294,8 +320,18 @@ static void on_child_died(struct master *master, struct child *child, int status
         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), child->backoff_ms);
 }
 
+static void on_successor_died(struct master *master, int status)
+{
+    master->succession.successor_pid = 0;
+    LOG(ERROR, PROC, "successor-failed", "status=%d hint=\"its own lines say why; this one serves on\"",
+        status);
+}
+
 static void reap(struct master *master)
 {
+    int successor_status = 0, successor = master->succession.successor_pid;
+    if (successor && waitpid(successor, &successor_status, WNOHANG) == successor)
+        on_successor_died(master, successor_status);
     for (unsigned i = 0; i < master->child_count; i++) {
         struct child *child = &master->children[i];
         int status = 0;
@@ -321,9 +357,9 @@ static void signal_children(const struct master *master, int number, bool worker
 
 /* ---- life ---- */
 
-static bool all_ready(const struct master *master)
+static bool all_ready(const struct master *master, unsigned count)
 {
-    for (unsigned i = 0; i < master->child_count; i++)
+    for (unsigned i = 0; i < count; i++)
         if (!metrics_slot_health(master->setup.page, i).ready)
             return false;
     return true;
@@ -347,6 +383,52 @@ static void write_ports(struct master *master)
     else
         LOG(INFO, PROC, "ready", "device=%s portal=%s stats=%s workers=%u data=%s", texts[0], texts[1],
             texts[2], master->setup.worker_count, LOG_STR(master->dir.path));
+}
+
+static void restart_redis(struct master *master)
+{
+    master->redis_restart_mono_ms = 0;
+    buf_done(&master->why);
+    if (redis_child_start(&master->redis, &master->why) == ERR_OK)
+        return;
+    LOG(ERROR, PROC, "redis-not-started", "why=%s", LOG_BYTES(buf_view(&master->why)));
+    master->redis_restart_mono_ms = clock_mono_ms() + RESTART_MIN_MS; /* one that ended is reaped meanwhile */
+}
+
+/* It has let go, or it is gone: what it had is ours. */
+static void succeed(struct master *master)
+{
+    if (!master->succession.announced && succession_announce(&master->succession, &master->dir) != ERR_OK)
+        LOG(ERROR, PROC, "admin-socket-not-placed", "error=%s", LOG_STR(strerror(errno)));
+    LOG(INFO, PROC, "succeeded", "pid=%d", master->succession.predecessor_pid);
+    master->succession.predecessor_pid = 0;
+    master->setup.succeeds = false; /* nor do workers that are started anew */
+    if (!master->children[master->setup.worker_count].pid)
+        start_child(master, &master->children[master->setup.worker_count]);
+    if (master->redis_embedded)
+        restart_redis(master);
+}
+
+/* Nothing of the predecessor's is touched before everything here is ready. */
+static void follow_predecessor(struct master *master, int64_t in_state_ms)
+{
+    struct succession *succession = &master->succession;
+    struct child *ops = &master->children[master->setup.worker_count];
+    if (datadir_lock(&master->dir) == ERR_OK)
+        succeed(master);
+    else if (!ops->pid && !ops->restart_mono_ms && all_ready(master, master->setup.worker_count))
+        start_child(master, ops);
+    else if (!succession->announced && all_ready(master, master->child_count)) {
+        if (succession_announce(succession, &master->dir) != ERR_OK)
+            LOG(ERROR, PROC, "admin-socket-not-placed", "error=%s", LOG_STR(strerror(errno)));
+    } else if (!succession->announced && in_state_ms > READY_WAIT_MS) {
+        LOG(ERROR, PROC, "succession-failed", "why=not-ready waited_ms=%lld predecessor=%d",
+            (long long)in_state_ms, succession->predecessor_pid);
+        master->failed = true;
+        drain_order_set(master->setup.drain_order, DRAIN_SUCCEEDED);
+        set_state(master, MASTER_DRAINING);
+        signal_children(master, SIGTERM, true);
+    }
 }
 
 /* The file is there while the broker serves; health checks go by it. */
@@ -375,16 +457,12 @@ static void tick(struct master *master)
         if (master->children[i].restart_mono_ms && master->children[i].restart_mono_ms <= now_mono_ms &&
             master->state < MASTER_DRAINING)
             start_child(master, &master->children[i]);
-    if (master->redis_restart_mono_ms && master->redis_restart_mono_ms <= now_mono_ms) {
-        master->redis_restart_mono_ms = 0;
-        buf_done(&master->why);
-        if (redis_child_start(&master->redis, &master->why) != ERR_OK) {
-            LOG(ERROR, PROC, "redis-not-started", "why=%s", LOG_BYTES(buf_view(&master->why)));
-            master->redis_restart_mono_ms =
-                clock_mono_ms() + RESTART_MIN_MS; /* one that ended is reaped meanwhile */
-        }
-    }
-    if (master->state == MASTER_STARTING && (all_ready(master) || in_state_ms > READY_WAIT_MS)) {
+    if (master->redis_restart_mono_ms && master->redis_restart_mono_ms <= now_mono_ms)
+        restart_redis(master);
+    if (master->state == MASTER_STARTING && master->succession.predecessor_pid)
+        follow_predecessor(master, in_state_ms);
+    else if (master->state == MASTER_STARTING &&
+             (all_ready(master, master->child_count) || in_state_ms > READY_WAIT_MS)) {
         set_state(master, MASTER_RUNNING);
         tell_manager("READY=1");
     }
@@ -415,7 +493,8 @@ static void tell_watchdog(struct master *master)
 static void on_end_signal(struct master *master)
 {
     if (master->state < MASTER_DRAINING) {
-        datadir_remove(&master->dir, "ports");
+        if (master->dir.locked)
+            datadir_remove(&master->dir, "ports");
         set_state(master, MASTER_DRAINING);
         tell_manager("STOPPING=1");
         signal_children(master, SIGTERM, true);
@@ -453,6 +532,48 @@ static void reload(struct master *master)
     buf_done(&fixed);
 }
 
+/* ---- another master in this one's place ---- */
+
+static void start_successor(struct master *master)
+{
+    const struct child_setup *setup = &master->setup;
+    const struct activation sockets = {.fds = {[ACTIVATION_DEVICE] = setup->device_fd,
+                                               [ACTIVATION_PORTAL] = setup->portal_fd,
+                                               [ACTIVATION_STATS] = setup->stats_fd}};
+    enum err e = master->state == MASTER_RUNNING
+                     ? succession_start(&master->succession, &sockets, master->program, master->argv)
+                     : ERR_BAD_STATE;
+    if (e != ERR_OK)
+        LOG(ERROR, PROC, "successor-not-started", "program=%s error=%s", LOG_STR(master->program),
+            err_name(e));
+    else
+        LOG(INFO, PROC, "successor-started", "pid=%d program=%s", master->succession.successor_pid,
+            LOG_STR(master->program));
+}
+
+/* Our successor is ready: it has all that we had. Our workers need no notice, for it accepts where they did. */
+static void hand_over(struct master *master, int pid)
+{
+    char main_pid[32];
+    if (master->state == MASTER_CLOSING || !master->dir.locked ||
+        !succession_displaced(&master->succession, &master->dir)) {
+        LOG(WARN, PROC, "no-successor", "signal=USR1 from_pid=%d", pid);
+        return;
+    }
+    LOG(INFO, PROC, "handed-over", "to_pid=%d", pid);
+    snprintf(main_pid, sizeof main_pid, "MAINPID=%d", pid);
+    tell_manager(pid == master->succession.successor_pid ? main_pid : "STOPPING=1");
+    unsetenv("NOTIFY_SOCKET"); /* from now on it is the successor who speaks */
+    drain_order_set(master->setup.drain_order, DRAIN_SUCCEEDED);
+    redis_child_release(&master->redis);
+    master->redis_embedded = false;
+    master->redis_restart_mono_ms = 0;
+    datadir_unlock(&master->dir);
+    if (master->state < MASTER_DRAINING)
+        set_state(master, MASTER_DRAINING);
+    signal_children(master, SIGTERM, false);
+}
+
 static void read_signals(struct master *master)
 {
     struct signalfd_siginfo signal;
@@ -461,6 +582,10 @@ static void read_signals(struct master *master)
             on_end_signal(master);
         else if (signal.ssi_signo == SIGHUP)
             reload(master);
+        else if (signal.ssi_signo == SIGUSR2)
+            start_successor(master);
+        else if (signal.ssi_signo == SIGUSR1)
+            hand_over(master, (int)signal.ssi_pid);
     }
     reap(master);
 }
@@ -476,7 +601,8 @@ static void run(struct master *master)
 {
     master->since_mono_ms = clock_mono_ms();
     for (unsigned i = 0; i < master->child_count; i++)
-        start_child(master, &master->children[i]);
+        if (!master->succession.predecessor_pid || !is_ops(master, &master->children[i]))
+            start_child(master, &master->children[i]);
     while (master->state != MASTER_CLOSING || running(master, false)) {
         struct pollfd fds[] = {{.fd = master->signal_fd, .events = POLLIN},
                                {.fd = master->redis.pidfd, .events = POLLIN}};
@@ -508,9 +634,13 @@ static void say_why(const struct master *master, enum err e)
             why.len ? (const char *)why.p : err_text(e));
 }
 
-int master_run(struct config *config, const char *config_file)
+int master_run(struct config *config, const char *config_file, char *const *argv)
 {
-    struct master master = {.config = config, .dir = {.fd = -1, .lock_fd = -1}};
+    struct master master = {.config = config,
+                            .dir = {.fd = -1, .lock_fd = -1},
+                            .redis = {.pidfd = -1},
+                            .inherited = {{-1, -1, -1}},
+                            .argv = argv};
     master.setup.config_file = config_file;
     log_init("master", LOG_LEVEL_INFO);
     log_set_json(strcmp(config->log_format, "json") == 0);
@@ -522,8 +652,8 @@ int master_run(struct config *config, const char *config_file)
         say_why(&master, e);
     if (master.redis_embedded)
         redis_child_stop(&master.redis);
-    if (e == ERR_OK)
-        datadir_remove(&master.dir, "admin.sock");
+    if (e == ERR_OK && (master.dir.locked || master.succession.predecessor_pid))
+        datadir_remove(&master.dir, succession_admin_name(&master.succession));
     datadir_close(&master.dir);
     secret_free(master.setup.secret);
     SSL_CTX_free(master.setup.device_tls);
@@ -537,5 +667,5 @@ int master_run(struct config *config, const char *config_file)
     buf_done(&master.why);
     if (e == ERR_OK)
         LOG(INFO, PROC, "ended");
-    return e == ERR_OK ? 0 : 1;
+    return e == ERR_OK && !master.failed ? 0 : 1;
 }

@@ -160,6 +160,13 @@ void redis_child_reap(struct redis_child *redis)
     redis->pidfd = -1;
 }
 
+void redis_child_release(struct redis_child *redis)
+{
+    if (redis->pidfd >= 0)
+        close(redis->pidfd);
+    redis->pidfd = -1;
+}
+
 void redis_child_stop(struct redis_child *redis)
 {
     if (redis->pidfd < 0)

@@ -27,6 +27,9 @@ MUST_CHECK enum err redis_child_start(struct redis_child *redis, struct buf *why
 /** It has ended (pidfd was readable): reap it. */
 void redis_child_reap(struct redis_child *redis);
 
+/** It is another master's now, and runs on. */
+void redis_child_release(struct redis_child *redis);
+
 /** Ask it to write everything and end, and wait for that. */
 void redis_child_stop(struct redis_child *redis);
 

@@ -82,13 +82,18 @@ static void probed(uint64_t number, void *arg)
 static const struct router_sinks sinks = {
     .deliver = deliver, .taken = taken, .changed = changed, .events = new_events, .probed = probed};
 
+static enum err start_accepting(struct worker *worker);
+
 /* Ready is who has seen a hint come through; whether they still do is for the stats port to say. */
 static void on_probe(enum probe_step step, void *arg)
 {
     struct worker *worker = arg;
     metrics_slot_probe(worker->setup->page, worker->number - 1, step, clock_mono_ms());
-    if (step == PROBE_RETURNED && worker->drain.state == DRAIN_STATE_SERVING)
-        metrics_slot_set_ready(worker->setup->page, worker->number - 1, true, clock_unix_ms());
+    if (step != PROBE_RETURNED || worker->drain.state != DRAIN_STATE_SERVING)
+        return;
+    if (!worker->device_listener && start_accepting(worker) != ERR_OK)
+        LOG(ERROR, PROC, "not-accepting", "error=%s", err_name(ERR_NOMEM));
+    metrics_slot_set_ready(worker->setup->page, worker->number - 1, true, clock_unix_ms());
 }
 
 static void on_hint(const Record__Hint *hint, void *arg)
@@ -290,12 +295,11 @@ static void on_end(void *arg)
 
 static void follow_order(struct worker *worker)
 {
-    if (worker->end.ending)
-        return;
-    if (drain_order_get(worker->setup->drain_order) == DRAIN_SERVE)
-        worker_drain_undo(&worker->drain);
-    else
+    enum drain_wish wish = drain_order_get(worker->setup->drain_order);
+    if (wish == DRAIN_SUCCEEDED || (wish == DRAIN_AWAY && !worker->end.ending))
         begin_drain(worker);
+    else if (!worker->end.ending)
+        worker_drain_undo(&worker->drain);
 }
 
 static void on_second(void *arg)
@@ -378,6 +382,17 @@ static struct listener_options accepting(const struct config *config, const char
     };
 }
 
+static enum err start_accepting(struct worker *worker)
+{
+    const struct child_setup *setup = worker->setup;
+    const struct config *config = setup->config;
+    const struct listener_options device = accepting(config, config->device_proxy, OVERLOAD_ROOM);
+    const struct listener_options portal = accepting(config, config->portal_proxy, 0);
+    worker->device_listener = listener_new(worker->loop, setup->device_fd, &device, &device_handlers, worker);
+    worker->portal_listener = listener_new(worker->loop, setup->portal_fd, &portal, &portal_handlers, worker);
+    return worker->device_listener && worker->portal_listener ? ERR_OK : ERR_NOMEM;
+}
+
 static enum err start(struct worker *worker)
 {
     const struct child_setup *setup = worker->setup;
@@ -390,8 +405,6 @@ static enum err start(struct worker *worker)
         .tls = setup->portal_tls,
         .worker = worker->number,
     };
-    const struct listener_options device_accepting = accepting(config, config->device_proxy, OVERLOAD_ROOM);
-    const struct listener_options portal_accepting = accepting(config, config->portal_proxy, 0);
 
     rpc_set_limits(&rpc, config);
     domain->loop = worker->loop;
@@ -417,12 +430,10 @@ static enum err start(struct worker *worker)
     worker->devices = device_server_new(domain, setup->device_tls, &device, &device_accepted, worker);
     worker->portals = rpc_server_new(&rpc, portal_services, sizeof portal_services / sizeof *portal_services,
                                      domain, &worker->surroundings, &portal_accepted, worker);
-    worker->device_listener =
-        listener_new(worker->loop, setup->device_fd, &device_accepting, &device_handlers, worker);
-    worker->portal_listener =
-        listener_new(worker->loop, setup->portal_fd, &portal_accepting, &portal_handlers, worker);
-    if (!worker->devices || !worker->portals || !worker->device_listener || !worker->portal_listener)
+    if (!worker->devices || !worker->portals)
         return ERR_NOMEM;
+    if (!setup->succeeds) /* else not before it can serve: what comes meanwhile is the other broker's */
+        TRY(start_accepting(worker));
     timer_init(&worker->second, worker->loop, on_second, worker);
     worker_drain_init(&worker->drain, worker->loop, config, worker->devices, worker->portals, on_leaving,
                       on_empty, worker);

@@ -54,6 +54,13 @@ describe("what a program checks", () => {
     symlinkSync(NANOPUSHD, program);
     writeFileSync(unit, text("systemd", "nanopush.service").replace("/usr/sbin/nanopushd", program));
     assert.equal(passes("systemd-analyze", ["verify", unit]), "");
+    for (const name of ["device", "portal", "stats"]) {
+      const socket = path.join(room, `nanopush-${name}.socket`);
+      const content = text("systemd", `nanopush-${name}.socket`);
+      assert.match(content, new RegExp(`FileDescriptorName=${name}\\nService=nanopush.service`));
+      writeFileSync(socket, content);
+      assert.equal(passes("systemd-analyze", ["verify", unit, socket]), "");
+    }
     passes("systemd-analyze", ["security", "--offline=yes", "--threshold=15", unit]);
   });
 

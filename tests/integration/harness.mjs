@@ -235,6 +235,26 @@ export class Broker {
     return this;
   }
 
+  /**
+   * SIGUSR2: the program that stands there now takes this one's place. Returns once the old one has ended; from then on this
+   * is the new one, whose exit status is what it logged, since it is no child of ours.
+   */
+  async upgrade() {
+    const [old, before] = [this.child.pid, this.log().length];
+    this.signal("SIGUSR2");
+    const [, pid] = await eventually(START_MS, "a successor", () => /event=handed-over to_pid=(\d+)/.exec(this.log().slice(before)));
+    const status = await within(STOP_MS, `the one before ends (${this.logFile})`, this.exited);
+    assert.equal(status, 0, `exit status of ${old}, see ${this.logFile}`);
+    const orderlyEnds = () => this.log().split("\n").filter((line) => /process=master area=proc event=ended/.test(line)).length;
+    const had = orderlyEnds();
+    const gone = async () => {
+      await eventually(600_000, "its end", () => readProc(pid, "stat").replace(/^.*\) /s, "").match(/^[^Z]/) === null);
+      return orderlyEnds() > had ? 0 : 1;
+    };
+    this.child = { pid: Number(pid), exitCode: null, signalCode: null };
+    this.exited = gone();
+  }
+
   log() {
     return readFileSync(this.logFile, "utf8");
   }
