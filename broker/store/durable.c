@@ -24,6 +24,8 @@ struct durable_lane {
     struct loop *loop;
     struct redis_conn *conn;
     unsigned timeout_ms;
+    durable_lost_fn on_lost;
+    void *on_lost_arg;
     enum lane_state state;
     int64_t since_mono_ms;
     struct list queue, group;    /* struct durable_write */
@@ -198,6 +200,7 @@ static void on_down(void *arg)
     }
     if (!list_empty(&lane->queue))
         timer_start(&lane->deadline, 0);
+    lane->on_lost(lane->on_lost_arg);
 }
 
 static const struct redis_conn_handlers handlers = {.on_up = on_up, .on_down = on_down};
@@ -211,13 +214,15 @@ static enum err encode_wait(unsigned timeout_ms, struct buf *out)
 }
 
 struct durable_lane *durable_lane_open(struct loop *loop, const struct redis_login *login,
-                                       unsigned timeout_ms)
+                                       unsigned timeout_ms, durable_lost_fn fn, void *arg)
 {
     const struct bytes set[] = {bytes_of("SET"), bytes_of(MARK_KEY), bytes_of("1"), bytes_of("PX"),
                                 bytes_of(MARK_LIFE_MS)};
     struct durable_lane *lane = mem_new(sizeof *lane);
     lane->loop = loop;
     lane->timeout_ms = timeout_ms;
+    lane->on_lost = fn;
+    lane->on_lost_arg = arg;
     lane->since_mono_ms = clock_mono_ms();
     list_init(&lane->queue);
     list_init(&lane->group);
@@ -233,6 +238,11 @@ struct durable_lane *durable_lane_open(struct loop *loop, const struct redis_log
 void durable_lane_dial(struct durable_lane *lane, const struct address *address)
 {
     redis_conn_dial(lane->conn, address);
+}
+
+void durable_lane_hold(struct durable_lane *lane)
+{
+    redis_conn_hold(lane->conn);
 }
 
 void durable_lane_close(struct durable_lane *lane)

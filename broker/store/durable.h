@@ -28,12 +28,18 @@ struct durable_write {
     redisReply *reply;             /* kept until WAIT has answered */
 };
 
+/** Its connection was lost, or could not be made. Called from the loop. */
+typedef void (*durable_lost_fn)(void *arg);
+
 /** @param login  kept. @param timeout_ms  of every write, from durable_send() to its callback. */
 struct durable_lane *durable_lane_open(struct loop *loop, const struct redis_login *login,
-                                       unsigned timeout_ms);
+                                       unsigned timeout_ms, durable_lost_fn fn, void *arg);
 
 /** As redis_conn_dial(). */
 void durable_lane_dial(struct durable_lane *lane, const struct address *address);
+
+/** As redis_conn_hold(). */
+void durable_lane_hold(struct durable_lane *lane);
 
 /** What is queued ends in silence. NULL is allowed. */
 void durable_lane_close(struct durable_lane *lane);

@@ -20,6 +20,7 @@
  *     np1:events:{<org>}:state                                 hash: number and time of the newest; who watches
  *     np1:events:{<org>}:<uid>                                 an event that is in there, for a minute
  *     np1:inbox:{<inbox>}                                      stream of hints to one worker
+ *     np1:{lineage}                                            what all masters that Sentinels name have had (redis_login.h)
  */
 #ifndef NANOPUSH_STORE_KEY_H
 #define NANOPUSH_STORE_KEY_H

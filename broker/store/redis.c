@@ -15,6 +15,8 @@ struct redis {
     struct durable_lane *lane;   /* NULL unless durable writes wait for a replica */
     struct address address;      /* of the server; len 0: not known */
     struct sentinels *sentinels; /* NULL without */
+    struct redis_login login; /* that of the options; with Sentinels, only to the group that it was before */
+    struct redis_lineage lineage;
     struct list requests;
 };
 
@@ -80,16 +82,27 @@ static void on_up(void *arg)
 {
     struct redis *redis = arg;
     if (redis->sentinels)
-        sentinels_hurry(redis->sentinels, false);
+        sentinels_reached(redis->sentinels);
     if (redis->handlers->on_up)
         redis->handlers->on_up(redis->arg);
+}
+
+/* Whoever answers there next may not be what was there: the Sentinels have to say so first. */
+static void on_lost(void *arg)
+{
+    struct redis *redis = arg;
+    if (!redis->sentinels)
+        return;
+    redis_conn_hold(redis->conn);
+    if (redis->lane)
+        durable_lane_hold(redis->lane);
+    sentinels_lost(redis->sentinels);
 }
 
 static void on_down(void *arg)
 {
     struct redis *redis = arg;
-    if (redis->sentinels)
-        sentinels_hurry(redis->sentinels, true);
+    on_lost(redis);
     if (redis->handlers->on_down)
         redis->handlers->on_down(redis->arg);
 }
@@ -114,9 +127,12 @@ struct redis *redis_open(struct loop *loop, const struct redis_options *options,
     redis->handlers = handlers;
     redis->arg = arg;
     list_init(&redis->requests);
-    redis->conn = redis_conn_open(loop, &options->login, NULL, timeout_ms, &conn_handlers, redis);
+    redis->login = options->login;
+    if (options->kind == REDIS_SENTINEL)
+        redis->login.lineage = &redis->lineage;
+    redis->conn = redis_conn_open(loop, &redis->login, NULL, timeout_ms, &conn_handlers, redis);
     if (options->replicated)
-        redis->lane = durable_lane_open(loop, &options->login, timeout_ms);
+        redis->lane = durable_lane_open(loop, &redis->login, timeout_ms, on_lost, redis);
     if (options->kind == REDIS_SENTINEL)
         redis->sentinels = sentinels_new(loop, options, on_master, redis);
     else

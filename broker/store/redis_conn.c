@@ -46,6 +46,7 @@ struct redis_conn {
     redisReader *reader;   /* NULL unless connected */
     enum redis_step step;  /* whose reply is awaited; DONE: up */
     bool up, reply_kept;
+    bool held; /* not to be made again until it is dialled */
     int64_t since_unix_ms, since_mono_ms;
     unsigned backoff_ms;
     struct timer reconnect, deadline;
@@ -197,7 +198,7 @@ static bool on_login_reply(struct redis_conn *c, const redisReply *reply)
 {
     struct buf why = {0};
     char address[ADDRESS_TEXT_SIZE];
-    bool let_in = redis_login_check(c->step, reply, &why) == ERR_OK;
+    bool let_in = redis_login_check(c->login, c->step, reply, &why) == ERR_OK;
     if (let_in) {
         log_in(c, c->step + 1);
     } else {
@@ -329,6 +330,8 @@ static void connect_now(void *arg)
         stream_abort(c->stream, CLOSE_IDLE);
         return;
     }
+    if (c->held)
+        return;
     if (address_connect(&c->address, &fd) == ERR_OK)
         c->stream = stream_new(c->loop, fd, c->login->tls, STREAM_CLIENT, &limits, &stream_handlers, c);
     if (!c->stream)
@@ -357,14 +360,24 @@ struct redis_conn *redis_conn_open(struct loop *loop, const struct redis_login *
 
 void redis_conn_dial(struct redis_conn *c, const struct address *address)
 {
-    if (address_equal(&c->address, address))
+    bool held = c->held;
+    c->held = false;
+    if (address_equal(&c->address, address)) {
+        if (held && !c->stream && !timer_armed(&c->reconnect))
+            timer_start(&c->reconnect, 0);
         return;
+    }
     c->address = *address;
     c->backoff_ms = 0;
     if (c->stream)
         stream_abort(c->stream, CLOSE_LOCAL);
     else
         timer_start(&c->reconnect, 0);
+}
+
+void redis_conn_hold(struct redis_conn *c)
+{
+    c->held = true;
 }
 
 static void on_closed_in_silence(struct stream *s, enum close_reason reason, void *arg)

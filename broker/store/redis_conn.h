@@ -53,6 +53,9 @@ struct redis_conn *redis_conn_open(struct loop *loop, const struct redis_login *
  */
 void redis_conn_dial(struct redis_conn *c, const struct address *address);
 
+/** Once it is lost, do not connect again before redis_conn_dial() says where, be it the same address. */
+void redis_conn_hold(struct redis_conn *c);
+
 /**
  * Close; commands end in silence, though those written still go out. Not from within one of its callbacks. NULL is
  * allowed.

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+#include "crypto/digest.h"
+
 /* Lets Redis itself say what its ACL lacks, for inside a script an error does not name the command. What is older than
    acl_check_cmd (7.0) is not asked. */
 static const char permissions_script[] =
@@ -11,6 +14,14 @@ static const char permissions_script[] =
     "  if known and not allowed then missing[#missing + 1] = ARGV[i] end\n"
     "end\n"
     "return missing\n";
+
+/* The id that is there; where there is none and ARGV[2] allows it, ARGV[1] from now on. */
+static const char lineage_script[] = "local id = redis.call('GET', KEYS[1])\n"
+                                     "if not id and ARGV[2] == '1' then\n"
+                                     "  id = ARGV[1]\n"
+                                     "  redis.call('SET', KEYS[1], id)\n"
+                                     "end\n"
+                                     "return id\n";
 
 static const char *const commands[] = {
 #define REDIS_COMMAND(name) #name,
@@ -39,6 +50,7 @@ const char *redis_step_name(enum redis_step step)
         [REDIS_STEP_PING] = "ping",
         [REDIS_STEP_ROLE] = "role",
         [REDIS_STEP_PERMISSIONS] = "permissions",
+        [REDIS_STEP_LINEAGE] = "lineage",
         [REDIS_STEP_DONE] = "done",
         [REDIS_STEP_APPENDFSYNC] = "appendfsync",
     };
@@ -58,6 +70,8 @@ static bool is_needed(const struct redis_login *login, enum redis_step step)
         return login->appendfsync;
     case REDIS_STEP_PERMISSIONS:
         return login->permissions;
+    case REDIS_STEP_LINEAGE:
+        return login->lineage != NULL;
     default:
         return true;
     }
@@ -90,6 +104,26 @@ static enum err encode_permissions(struct buf *out)
     return redis_encode(4 + COMMAND_COUNT, argv, out);
 }
 
+/* Nobody who had it became master: what was there is gone, for everybody. */
+static bool is_foreign_for_good(const struct redis_lineage *lineage)
+{
+    return lineage->foreign_mono_ms && clock_mono_ms() - lineage->foreign_mono_ms >= REDIS_FOREIGN_MS;
+}
+
+static enum err encode_lineage(const struct redis_lineage *lineage, struct buf *out)
+{
+    uint8_t bits[16];
+    char fresh[REDIS_LINEAGE_SIZE];
+    bool may_make = !lineage->id[0] || is_foreign_for_good(lineage);
+    TRY(random_bytes(bits, sizeof bits));
+    hex_encode(bytes_make(bits, sizeof bits), fresh);
+    const struct bytes argv[] = {
+        bytes_of("EVAL"),          bytes_of(lineage_script), bytes_of("1"),
+        bytes_of("np1:{lineage}"), bytes_of(fresh),          bytes_of(may_make ? "1" : "0"),
+    };
+    return redis_encode(sizeof argv / sizeof *argv, argv, out);
+}
+
 enum err redis_login_next(const struct redis_login *login, enum redis_step from, struct buf *out,
                           enum redis_step *next)
 {
@@ -110,6 +144,8 @@ enum err redis_login_next(const struct redis_login *login, enum redis_step from,
             3, (const struct bytes[]){bytes_of("CONFIG"), bytes_of("GET"), bytes_of("append*")}, out);
     case REDIS_STEP_PERMISSIONS:
         return encode_permissions(out);
+    case REDIS_STEP_LINEAGE:
+        return encode_lineage(login->lineage, out);
     case REDIS_STEP_DONE:
         break;
     }
@@ -155,7 +191,25 @@ static enum err refuse_permissions(const redisReply *reply, struct buf *why)
     return ERR_DENIED;
 }
 
-enum err redis_login_check(enum redis_step step, const redisReply *reply, struct buf *why)
+static enum err refuse_lineage(struct redis_lineage *lineage, const redisReply *reply, struct buf *why)
+{
+    struct bytes id = bytes_make(NULL, 0);
+    if (reply->type == REDIS_REPLY_STRING && reply->len == REDIS_LINEAGE_SIZE - 1)
+        id = bytes_make(reply->str, (size_t)reply->len);
+    if (lineage->id[0] && !bytes_equal(id, bytes_of(lineage->id)) && !is_foreign_for_good(lineage)) {
+        if (!lineage->foreign_mono_ms)
+            lineage->foreign_mono_ms = clock_mono_ms();
+        TRY(buf_printf(why, "it came back without what was in it"));
+        return ERR_DENIED;
+    }
+    lineage->foreign_mono_ms = 0;
+    if (id.len)
+        memcpy(lineage->id, id.p, id.len);
+    return ERR_OK;
+}
+
+enum err redis_login_check(const struct redis_login *login, enum redis_step step, const redisReply *reply,
+                           struct buf *why)
 {
     if (reply->type == REDIS_REPLY_ERROR) {
         TRY(buf_printf(why, "%s", reply->str));
@@ -168,6 +222,8 @@ enum err redis_login_check(enum redis_step step, const redisReply *reply, struct
         return refuse_appendfsync(reply, why);
     case REDIS_STEP_PERMISSIONS:
         return refuse_permissions(reply, why);
+    case REDIS_STEP_LINEAGE:
+        return refuse_lineage(login->lineage, reply, why);
     default:
         return ERR_OK;
     }

@@ -20,8 +20,10 @@ struct sentinel {
     struct redis_conn *conn;
     struct redis_command *asked;
     struct address master; /* what it said last */
+    bool down;             /* as it says */
     uint64_t epoch;
     int64_t said_mono_ms; /* 0: nothing yet */
+    bool unclear;         /* it named a host: told once */
 };
 
 struct sentinels {
@@ -32,29 +34,43 @@ struct sentinels {
     struct buf question;
     struct address master;
     bool hurry;
+    bool sought; /* to be named, even if it is the one that it was */
     size_t count;
     struct sentinel each[REDIS_ADDRESSES_MAX];
 };
 
+static bool is_fresh(const struct sentinel *s, int64_t now_mono_ms)
+{
+    return s->said_mono_ms && now_mono_ms - s->said_mono_ms <= FRESH_MS;
+}
+
+/* NULL while none of the highest epoch calls the master up. */
 static const struct sentinel *best_of(const struct sentinels *all)
 {
     const struct sentinel *best = NULL;
     int64_t now_mono_ms = clock_mono_ms();
     for (const struct sentinel *s = all->each; s < all->each + all->count; s++)
-        if (s->said_mono_ms && now_mono_ms - s->said_mono_ms <= FRESH_MS && (!best || s->epoch > best->epoch))
+        if (is_fresh(s, now_mono_ms) &&
+            (!best || s->epoch > best->epoch || (s->epoch == best->epoch && best->down)))
             best = s;
-    return best;
+    return best && !best->down ? best : NULL;
 }
 
 static void decide(struct sentinels *all)
 {
     const struct sentinel *best = best_of(all);
     char text[ADDRESS_TEXT_SIZE];
-    if (!best || address_equal(&best->master, &all->master))
+    if (!best)
         return;
-    all->master = best->master;
-    address_print(&all->master, text);
-    LOG(INFO, STORE, "redis-master", "address=%s epoch=%" PRIu64, text, best->epoch);
+    if (!address_equal(&best->master, &all->master)) {
+        all->master = best->master;
+        all->sought = true;
+        address_print(&all->master, text);
+        LOG(INFO, STORE, "redis-master", "address=%s epoch=%" PRIu64, text, best->epoch);
+    }
+    if (!all->sought)
+        return;
+    all->sought = false;
     all->fn(&all->master, all->arg);
 }
 
@@ -68,16 +84,27 @@ static const char *field(const redisReply *reply, const char *name)
     return "";
 }
 
+/* Flags are words with commas between: master, s_down, o_down, failover_in_progress, ... */
 static bool parse_master(const redisReply *reply, struct sentinel *s)
 {
+    const char *flags = field(reply, "flags");
     char text[ADDRESS_TEXT_SIZE];
     const char *ip = field(reply, "ip");
     snprintf(text, sizeof text, strchr(ip, ':') ? "[%s]:%s" : "%s:%s", ip, field(reply, "port"));
     if (address_parse(text, &s->master) != ERR_OK)
         return false;
+    s->down = strstr(flags, "_down") || strstr(flags, "failover_in_progress");
     s->epoch = strtoull(field(reply, "config-epoch"), NULL, 10);
     s->said_mono_ms = clock_mono_ms();
     return true;
+}
+
+static void note_unclear(struct sentinel *s, const redisReply *reply)
+{
+    if (!s->unclear)
+        LOG(ERROR, STORE, "sentinel-unclear", "ip=%s hint=\"it must announce IP addresses, not names\"",
+            LOG_STR(field(reply, "ip")));
+    s->unclear = true;
 }
 
 static void on_said(enum err e, const redisReply *reply, void *arg)
@@ -89,8 +116,9 @@ static void on_said(enum err e, const redisReply *reply, void *arg)
     if (reply->type == REDIS_REPLY_ERROR)
         LOG(ERROR, STORE, "sentinel-refused", "error=%s", LOG_STR(reply->str));
     else if (!parse_master(reply, s))
-        LOG(ERROR, STORE, "sentinel-unclear", "ip=%s hint=\"it must announce IP addresses\"",
-            LOG_STR(field(reply, "ip")));
+        note_unclear(s, reply);
+    else
+        s->unclear = false;
     decide(s->all);
 }
 
@@ -103,12 +131,22 @@ static void on_ask_due(void *arg)
     timer_start(&all->ask, all->hurry ? ASK_HURRY_MS : ASK_MS);
 }
 
-void sentinels_hurry(struct sentinels *all, bool hurry)
+/* An answer that is under way was asked for before the loss. */
+void sentinels_lost(struct sentinels *all)
 {
-    if (hurry == all->hurry)
-        return;
-    all->hurry = hurry;
-    timer_start(&all->ask, hurry ? 0 : ASK_MS);
+    for (struct sentinel *s = all->each; s < all->each + all->count; s++) {
+        s->said_mono_ms = 0;
+        if (s->asked)
+            redis_command_cancel(s->asked);
+        s->asked = NULL;
+    }
+    all->hurry = all->sought = true;
+    timer_start(&all->ask, 0);
+}
+
+void sentinels_reached(struct sentinels *all)
+{
+    all->hurry = false;
 }
 
 static void on_conn_up(void *arg)

@@ -1,6 +1,7 @@
 // A master with two replicas, watched by three Sentinels: logins go on when the master is killed, or paused and back.
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import net from "node:net";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
@@ -126,6 +127,76 @@ test("a master killed while phones hang and a challenge waits: logins work again
   const connection = await waits.phone.connect();
   await waits.phone.decide(connection, await waits.phone.nextPush(connection), "approve");
   await portal.verify((await following.end()).at(-1), question, waits.pins);
+});
+
+/** Sentinels, as the broker sees them: what they say can be held back. */
+async function curtain(t) {
+  let closed = false;
+  const sockets = new Set();
+  const addresses = [];
+  for (const { port } of sentinels) {
+    const server = net.createServer((near) => {
+      const far = net.connect(port, "127.0.0.1");
+      for (const socket of [near, far]) {
+        sockets.add(socket);
+        socket.on("error", () => {});
+        socket.on("close", () => [near, far].forEach((one) => one.destroy()));
+        if (closed) socket.pause();
+      }
+      near.on("data", (part) => far.write(part));
+      far.on("data", (part) => near.write(part));
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    t.after(() => server.close());
+    addresses.push(`127.0.0.1:${server.address().port}`);
+  }
+  t.after(() => sockets.forEach((socket) => socket.destroy()));
+  return {
+    addresses,
+    close() { closed = true; sockets.forEach((socket) => socket.pause()); },
+    open() { closed = false; sockets.forEach((socket) => socket.resume()); },
+  };
+}
+
+/** What is asked meanwhile goes through or is refused as unavailable; nobody is told that somebody does not exist. */
+async function neverUnknown(portal, { user }, ms) {
+  for (const end = Date.now() + ms; Date.now() < end; await pause(50))
+    await portal.users.getUser({ user }).catch(({ code, message }) => assert.equal(code, Code.Unavailable, message));
+}
+
+test("a killed master back, empty, before the broker has heard of the new one: it is not believed", async (t) => {
+  const master = await whole();
+  const sight = await curtain(t);
+  const broker = await brokerOn(t, { workers: 2, redis_sentinels: sight.addresses });
+  const portal = await Portal.create(broker);
+  const somebody = await person(portal);
+  await pause(200);
+  sight.close();
+  await master.kill();
+  await elected(master);
+  await master.run();
+  await neverUnknown(portal, somebody, 2000);
+  sight.open();
+  await eventually(10_000, "a login", () => tryLogin(portal, somebody));
+});
+
+test("a master back, empty, so soon that no Sentinel minds: it is refused for what it lacks", async (t) => {
+  const master = await whole();
+  const broker = await brokerOn(t, { workers: 2 });
+  const portal = await Portal.create(broker);
+  const somebody = await person(portal);
+  await pause(200);
+  const replicas = servers.filter((one) => one !== master);
+  for (const replica of replicas) replica.pause(); // else they copy its emptiness
+  await master.kill();
+  await master.run();
+  await broker.logged(/redis-refused.*step=lineage why="it came back without what was in it"/);
+  await neverUnknown(portal, somebody, 1000);
+  await master.kill();
+  for (const replica of replicas) replica.resume();
+  await elected(master);
+  await eventually(10_000, "a login", () => tryLogin(portal, somebody));
+  await master.run();
 });
 
 test("a challenge that it had not replicated: its waiter is told that it is lost", async (t) => {
