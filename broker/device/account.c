@@ -9,6 +9,7 @@
 #include "domain/router.h"
 
 #define REST_AFTER_DS 600
+#define AWAKE_BYTES   1024 /* with its record, about */
 
 /* ---- finding ---- */
 
@@ -76,6 +77,7 @@ static void put_to_rest(struct account *account)
     if (awake->device)
         record__device__free_unpacked(awake->device, NULL);
     free(awake);
+    mem_freed(AWAKE_BYTES);
     account->awake = NULL;
 }
 
@@ -84,7 +86,9 @@ void account_rest(struct account *account)
     const struct awake *awake = account->awake;
     bool quiet = awake && !awake->attach && awake->pending_next == awake->pending_count && !awake->rotating &&
                  !awake->doubtful && !account->session->operations;
-    if (!quiet || device_server_now(account->session->server) - awake->used_ds <= REST_AFTER_DS)
+    bool used = awake && (awake->device || awake->failed) &&
+                device_server_now(account->session->server) - awake->used_ds <= REST_AFTER_DS;
+    if (!quiet || used)
         return;
     LOG(DEBUG, DEVICE, "account-at-rest", "conn=%llu", (unsigned long long)account->session->connection);
     put_to_rest(account);
@@ -292,8 +296,9 @@ static void on_attached(enum err e, const struct device_attached *attached, void
     bool ours = attached->taken.connection == presence.connection &&
                 strcmp(attached->taken.inbox, presence.inbox) == 0;
     account_id(account, old.device_id);
-    if (awake->attach_generation == account->generation)
-        keep_record(account, attached->device);
+    bool asked = !awake->read_pending || attached->pending_count > 0 || awake->device;
+    if (asked && awake->attach_generation == account->generation)
+        keep_record(account, attached->device); /* most phones are asked nothing when they come */
     if (!account->attached)
         on_first_attached(account, old.device_id, attached);
     if (awake->read_pending)
@@ -301,6 +306,7 @@ static void on_attached(enum err e, const struct device_attached *attached, void
     awake->read_pending = false;
     if (awake->again)
         account_attach(account);
+    account_rest(account);
     if (old.presence.inbox[0] && !ours)
         router_take(session->server->domain->router, &old,
                     false); /* last: it may end another connection of this worker */

@@ -239,7 +239,7 @@ const Record__Device *account_record(const struct account *account);
 /** The device is now what @p next says: it was rotated. */
 void account_rotated(struct account *account, const Record__Device *next);
 
-/** Give up what an account holds that is quiet since a minute. */
+/** Give up what an account holds that is quiet: at once where it has no record, that since a minute. */
 void account_rest(struct account *account);
 
 /** Write presence and read what is pending; while one is under way, once more after it. */

@@ -1,6 +1,5 @@
 #include "net/parking.h"
 
-#include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +7,6 @@
 #include "core/metrics.h"
 #include "crypto/tls13_kdf.h"
 #include "net/record.h"
-
-#define BURST_PARKINGS 256 /* so many are worth a look through the heap */
 
 /* Owned by the SSL_CTX, as its application data under context_index(). */
 struct attachment {
@@ -276,19 +273,8 @@ enum park_result parking_take(struct park_notes *notes, SSL *ssl, struct parked 
         METRIC_ADD(PARKING_SECRETS_KDF, 1);
     else
         METRIC_ADD(PARKING_SECRETS_KEYLOG, 1);
-    parking->parkings++;
     *ret = p;
     return PARK_DONE;
-}
-
-void parking_tick(struct parking *parking)
-{
-    bool over = parking->parkings == parking->ticked;
-    parking->ticked = parking->parkings;
-    if (!over || parking->parkings - parking->trimmed < BURST_PARKINGS)
-        return;
-    parking->trimmed = parking->parkings;
-    malloc_trim(0);
 }
 
 /* ---- life ---- */

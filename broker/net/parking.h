@@ -41,10 +41,7 @@ struct parking {
         struct parking *parking;
         const struct traffic_suite *suite;
     } shelves[TRAFFIC_SUITE_COUNT];
-    bool alarmed;      /* a proof has failed once */
-    uint64_t parkings; /* so far */
-    uint64_t ticked,
-        trimmed; /* how many they were at the last parking_tick(), and when memory was given back */
+    bool alarmed; /* a proof has failed once */
     void (*on_mismatch)(void *arg);
     void *arg;
 };
@@ -66,12 +63,6 @@ void parking_free(struct parking *parking);
  * @return ERR_OK; ERR_CRYPTO.
  */
 MUST_CHECK enum err parking_attach(struct parking *parking, SSL_CTX *ctx, unsigned padding);
-
-/**
- * Once a second: after a burst of connections, when it is over, give the memory of their SSL objects back to the kernel.
- * malloc() by itself keeps most of it. Takes some 12 ms for 15,000.
- */
-void parking_tick(struct parking *parking);
 
 /** What is noted of a connection while it has an SSL object; in the channel, NULL where nothing is to be parked. */
 struct park_notes;

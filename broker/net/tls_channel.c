@@ -4,10 +4,12 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "core/metrics.h"
 #include "net/record.h"
 
-#define HANDSHAKE_RECORDS_MAX 256 /* a client may cut its messages into as many */
+#define SSL_BYTES             14000 /* of an SSL object and what hangs off it, in OpenSSL 3.0 */
+#define HANDSHAKE_RECORDS_MAX 256   /* a client may cut its messages into as many */
 
 struct tls_live {
     SSL *ssl;
@@ -27,6 +29,7 @@ static void free_live(struct tls_live *live)
     SSL_free(live->ssl);
     park_notes_free(live->notes);
     free(live);
+    mem_freed(SSL_BYTES);
     METRIC_ADD(TLS_LIVE, -1);
 }
 

@@ -6,6 +6,7 @@
 
 #include "audit/writer.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "core/log.h"
 #include "core/recent.h"
 #include "device/server.h"
@@ -308,8 +309,7 @@ static void on_second(void *arg)
     follow_order(worker);
     worker_drain_progress(&worker->drain);
     log_flush(clock_mono_ms());
-    if (worker->parking)
-        parking_tick(worker->parking);
+    mem_tick();
     timer_start(&worker->second, SECOND_MS);
 }
 

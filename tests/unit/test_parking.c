@@ -522,27 +522,6 @@ static void live_connections_update_their_keys_too(void **state)
     pair_close(&pair);
 }
 
-static void memory_is_given_back_when_a_burst_is_over(void **state)
-{
-    (void)state;
-    struct tls_pair pair;
-    for (unsigned i = 0; i < 300; i++) {
-        pair_open(&pair, parking, TRAFFIC_AES_128_GCM, 1);
-        pair_park(&pair);
-        pair_close(&pair);
-        parking_tick(parking);
-        assert_int_equal(parking->trimmed, 0); /* it goes on */
-    }
-    parking_tick(parking);
-    assert_int_equal(parking->trimmed, 300);
-    pair_open(&pair, parking, TRAFFIC_AES_128_GCM, 1);
-    pair_park(&pair);
-    pair_close(&pair);
-    parking_tick(parking);
-    parking_tick(parking);
-    assert_int_equal(parking->trimmed, 300); /* one more is no burst */
-}
-
 static void slot_is_used_again_and_holds_nothing_of_before(void **state)
 {
     (void)state;
@@ -583,7 +562,6 @@ int main(void)
         TEST(counters_that_do_not_prove_themselves_are_not_parked),
         TEST(keys_of_connections_that_take_turns_are_their_own),
         TEST(live_connections_update_their_keys_too),
-        TEST(memory_is_given_back_when_a_burst_is_over),
         TEST(slot_is_used_again_and_holds_nothing_of_before),
     };
     secrets = SECRETS_KDF;
