@@ -307,10 +307,6 @@ describe("how a portal asks", () => {
     }
   });
 
-  test("what later versions bring: unimplemented", async () => {
-    await refuses(broker.admin("AdminService/Drain", {}), "unimplemented");
-  });
-
   test("the portal port serves no administration", async () => {
     const { status } = await portal.post("AdminService/CreateOrganisation", { organisation: { id: "evil" } });
     assert.equal(status, 404);
