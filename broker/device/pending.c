@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "core/metrics.h"
 #include "device/session.h"
+#include "domain/challenge_cache.h"
 
 #define PENDING_RETRY_MS 1000
 
@@ -27,6 +28,7 @@ static void push(struct account *account, const struct challenge_view *view)
         challenge_push_frame(domain, view, id, &frame) == ERR_OK &&
         session_write(session, buf_view(&frame))) {
         METRIC_ADD(PUSHES_SENT, 1);
+        challenge_cache_put(domain->challenge_cache, view, false); /* an answer is to come */
         challenge_progressed(domain, view->record->id, id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT, NULL, NULL);
     }
     buf_done(&frame);

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "crypto/digest.h"
+#include "domain/challenge_cache.h"
 #include "domain/challenge_op.h"
 #include "domain/event.h"
 #include "domain/number.h"
@@ -124,6 +125,22 @@ static void refuse(struct challenge_op *op, const struct challenge_created *crea
     create_finish(op, ERR_LIMIT, &refused);
 }
 
+/* The phones will answer it and the portal will watch it, most likely here. */
+static void keep(const struct challenge_op *op, const struct challenge_created *created)
+{
+    const struct challenge_view view = {
+        .record = op->record,
+        .fence = created->fence,
+        .state = CHALLENGE_PENDING,
+        .revision = 1,
+        .attempt = 1,
+        .now_unix_ms = created->now_unix_ms,
+        .create_unix_ms = created->now_unix_ms,
+        .expire_unix_ms = created->expire_unix_ms,
+    };
+    challenge_cache_put(op->domain->challenge_cache, &view, created->told);
+}
+
 static bool is_anywhere(const struct routes *routes)
 {
     for (size_t i = 0; i < routes->device_count; i++)
@@ -150,6 +167,7 @@ static void on_created(enum err e, const struct challenge_created *created, void
         create_finish(op, e, NULL);
         return;
     }
+    keep(op, created);
     METRIC_ADD(CHALLENGES_CREATED, 1);
     PORTAL_METRIC_ADD(ASKED, op->record->portal);
     HISTOGRAM_ADD(LOGIN_ASK, clock_mono_us() - op->begin_mono_us);
@@ -178,6 +196,7 @@ static void create_send(struct challenge_op *op)
         .needed = capability_of(op->record->mode),
         .shows_code = op->record->mode == NANOPUSH__V1__MODE__MODE_CODE &&
                       !op->record->enrolment[0], /* phones are asked about one after the other */
+        .wait = !op->record->enrolment[0],       /* who watches that, watches the enrolment */
     };
     store_challenge_create(op->domain->store, &create, on_created, op);
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "domain/challenge_cache.h"
 #include "domain/challenge_op.h"
 #include "domain/enrolment.h"
 #include "domain/number.h"
@@ -115,16 +116,11 @@ static enum err judge(struct challenge_op *op, const struct challenge_view *view
     return answer_judge(&op->answer, op->device, view, number, wanted);
 }
 
-static void on_answer_challenge(enum err e, const struct challenge_view *view, void *arg)
+/* The store decides, whatever the view's state: whoever was first has it. */
+static enum err settle_answer(struct challenge_op *op, const struct challenge_view *view)
 {
-    struct challenge_op *op = arg;
     enum challenge_state wanted = CHALLENGE_NONE;
-    if (e == ERR_OK)
-        e = judge(op, view, &wanted);
-    if (e != ERR_OK) {
-        answer_finish(op, e);
-        return;
-    }
+    TRY(judge(op, view, &wanted));
     op->record = (Record__Challenge *)store_record_copy(&view->record->base);
     Record__Settlement settlement = RECORD__SETTLEMENT__INIT;
     settlement.state = (uint32_t)wanted;
@@ -140,6 +136,16 @@ static void on_answer_challenge(enum err e, const struct challenge_view *view, v
         .enrolment = is_question(op->record) ? op->record->enrolment : NULL,
     };
     store_challenge_settle(op->domain->store, &settle, on_answer_settled, op);
+    return ERR_OK;
+}
+
+static void on_answer_challenge(enum err e, const struct challenge_view *view, void *arg)
+{
+    struct challenge_op *op = arg;
+    if (e == ERR_OK)
+        e = settle_answer(op, view);
+    if (e != ERR_OK)
+        answer_finish(op, e);
 }
 
 static enum err answer_prepare(struct challenge_op *op, struct bytes jws)
@@ -161,12 +167,16 @@ struct challenge_op *challenge_answer(struct domain *domain, const Record__Devic
     if (ours)
         memcpy(own_id, id, ID_SIZE);
     struct challenge_op *op = op_new(domain, own_id, arg);
+    struct challenge_view view;
     op->fn.answer = fn;
     op->device = (Record__Device *)store_record_copy(&device->base);
     enum err e = ours ? answer_prepare(op, jws) : ERR_NOT_FOUND;
+    bool in_hand = e == ERR_OK && challenge_cache_find(domain->challenge_cache, op->id, &view);
+    if (in_hand)
+        e = settle_answer(op, &view);
     if (e != ERR_OK)
         op_fail_later(op, e, on_answer_failed);
-    else
+    else if (!in_hand)
         store_challenge_get(domain->store, op->id, false, on_answer_challenge, op);
     return op;
 }

@@ -9,10 +9,12 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "domain/challenge_cache.h"
 #include "domain/event.h"
 #include "domain/notice.h"
 #include "domain/number.h"
 #include "domain/router.h"
+#include "domain/watch.h"
 #include "nanopush/v1/device.pb-c.h"
 #include "wire/device_message.h"
 
@@ -158,11 +160,24 @@ static void tell_locked(struct domain *domain, const Record__Challenge *record,
         store_challenge_get(domain->store, settled->others[i], false, on_other_read, domain);
 }
 
+/* It needs not be in hand any more; who waits on this worker has it from the reply; what is waited for elsewhere is read there. */
+static void show_outcome(struct domain *domain, const Record__Challenge *record,
+                         const struct challenge_view *view)
+{
+    challenge_cache_drop(domain->challenge_cache, record->id);
+    if (!view || !domain->watches)
+        return;
+    struct challenge_view whole = *view;
+    whole.record = record;
+    watches_settled(domain->watches, &whole);
+}
+
 void tell_outcome(struct domain *domain, const Record__Challenge *record,
                   const struct challenge_settled *settled, const char *except, const char *by)
 {
     if (settled->moved)
         count_settled(domain, record->id, record, settled->state, settled->device_id, by);
+    show_outcome(domain, record, settled->view);
     tell_resolved(domain, record->id, settled->state, settled->device_id, &settled->routes, except);
     if (settled->locked_until_unix_ms)
         tell_locked(domain, record, settled);

@@ -15,6 +15,7 @@
 #include "store/store.h"
 
 struct audit;
+struct challenge_cache;
 struct event_watches;
 struct permits;
 struct probe;
@@ -27,7 +28,8 @@ struct domain {
     struct store *store;
     const struct secret *secret;
     struct router *router;
-    struct watches *watches;
+    struct watches *watches;                 /* NULL where nobody waits */
+    struct challenge_cache *challenge_cache; /* NULL: none is kept */
     struct registry *registry;
     struct permits *permits; /* NULL where no portal calls */
     struct audit *audit;     /* NULL: none is kept */

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "domain/challenge.h"
+#include "domain/challenge_cache.h"
 #include "domain/enrolment.h"
 
 /* When an unfinished subject is read again without a hint, counted from its first read. */
@@ -27,10 +28,11 @@ struct subject {
     char id[ID_SIZE];
     struct list watches; /* struct watch; when it is empty the subject goes */
     struct store_call *read;
-    bool again;  /* it changed while the read was under way */
-    bool waited; /* it was read while it was pending */
-    bool seen;   /* it was read once: it is there, or was lost */
-    bool busy;   /* a reply is being handed out: it must not be freed now */
+    struct deferral look; /* at what is in hand */
+    bool again;           /* it changed while the read was under way */
+    bool waited;          /* it was read while it was pending */
+    bool seen;            /* it was read once: it is there, or was lost */
+    bool busy;            /* a reply is being handed out: it must not be freed now */
     struct timer timer;
     int64_t started_mono_ms;
     size_t rereads;
@@ -68,6 +70,7 @@ static void subject_free(struct subject *subject)
 {
     table_remove(&subject->owner->subjects, &subject->node);
     store_cancel(subject->read);
+    deferral_cancel(&subject->look);
     timer_cancel(&subject->timer);
     free(subject);
 }
@@ -180,16 +183,10 @@ static void measure(const struct challenge_view *view)
     HISTOGRAM_ADD(LOGIN_RETURN, (view->now_unix_ms - view->settle_unix_ms) * 1000);
 }
 
-static void on_challenge_read(enum err e, const struct challenge_view *view, void *arg)
+static void show_challenge(struct subject *subject, const struct challenge_view *view)
 {
-    struct subject *subject = arg;
     struct domain *domain = subject->owner->domain;
-    subject->read = NULL;
     subject->busy = true;
-    if (e != ERR_OK) {
-        on_read_failed(subject, e);
-        return;
-    }
     subject->seen = true;
     bool over = view->now_unix_ms >= view->expire_unix_ms;
     bool late = clock_mono_ms() - subject->started_mono_ms >= reread_at_ms[0] && view->progress_count == 0;
@@ -203,6 +200,17 @@ static void on_challenge_read(enum err e, const struct challenge_view *view, voi
     int64_t left_ms = view->expire_unix_ms - view->now_unix_ms;
     hand_out(subject, ERR_OK, view->revision, challenge_state_final(view->state), view);
     go_on(subject, left_ms);
+}
+
+static void on_challenge_read(enum err e, const struct challenge_view *view, void *arg)
+{
+    struct subject *subject = arg;
+    subject->read = NULL;
+    subject->busy = true;
+    if (e != ERR_OK)
+        on_read_failed(subject, e);
+    else
+        show_challenge(subject, view);
 }
 
 static void on_enrolment_read(enum err e, const struct enrolment_view *view, void *arg)
@@ -234,6 +242,19 @@ static void read_now(struct subject *subject)
                         : store_enrolment_get(store, subject->id, true, on_enrolment_read, subject);
 }
 
+/* The first snapshot of what was accepted here costs nothing, unless Redis is away: then nobody would hear of a change. */
+static void on_look(void *arg)
+{
+    struct subject *subject = arg;
+    struct domain *domain = subject->owner->domain;
+    struct challenge_view view;
+    if (!subject->read && store_up(domain->store) &&
+        challenge_cache_unchanged(domain->challenge_cache, subject->id, &view))
+        show_challenge(subject, &view);
+    else
+        read_now(subject);
+}
+
 static struct watch *watch_new(struct watches *watches, const char *id, enum subject_kind kind, void *arg)
 {
     struct subject *subject = find_subject(watches, id, kind);
@@ -244,6 +265,7 @@ static struct watch *watch_new(struct watches *watches, const char *id, enum sub
         memcpy(subject->id, id, ID_SIZE);
         list_init(&subject->watches);
         timer_init(&subject->timer, watches->domain->loop, on_timer, subject);
+        deferral_init(&subject->look, on_look, subject);
         subject->started_mono_ms = clock_mono_ms();
         if (table_add(&watches->subjects, &subject->node, table_hash(bytes_of(id))) != ERR_OK)
             abort(); /* the table's first buckets: a few hundred bytes, see mem_new() */
@@ -253,7 +275,7 @@ static struct watch *watch_new(struct watches *watches, const char *id, enum sub
     watch->arg = arg;
     list_append(&subject->watches, &watch->node);
     watches_count(watches->domain, 1);
-    read_now(subject);
+    loop_defer(watches->domain->loop, &subject->look);
     return watch;
 }
 
@@ -286,11 +308,22 @@ void watch_cancel(struct watch *watch)
 void watches_changed(struct watches *watches, const char *id)
 {
     const enum subject_kind kinds[] = {SUBJECT_CHALLENGE, SUBJECT_ENROLMENT};
+    challenge_cache_changed(watches->domain->challenge_cache, id);
     for (size_t i = 0; i < 2; i++) {
         struct subject *subject = find_subject(watches, id, kinds[i]);
         if (subject)
             read_now(subject);
     }
+}
+
+void watches_settled(struct watches *watches, const struct challenge_view *view)
+{
+    struct subject *subject = find_subject(watches, view->record->id, SUBJECT_CHALLENGE);
+    if (!subject || subject->busy)
+        return;
+    store_cancel(subject->read); /* what it would say is older, or the same */
+    subject->read = NULL;
+    show_challenge(subject, view);
 }
 
 static void renew(struct table_node *node, void *arg)
@@ -301,6 +334,7 @@ static void renew(struct table_node *node, void *arg)
 
 void watches_renew(struct watches *watches)
 {
+    challenge_cache_doubt(watches->domain->challenge_cache);
     table_each(&watches->subjects, renew, NULL);
 }
 

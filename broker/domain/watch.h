@@ -20,7 +20,7 @@ struct watches;
  * A snapshot, of a higher revision than the one before; or an error, with NULL: ERR_NOT_FOUND, ERR_LOST (it was there, and Redis lost
  * it in a fail-over or a crash), ERR_UNAVAILABLE (before
  * the first snapshot only), ERR_BAD_SIGNATURE and others of store.h. After a final snapshot or an error the watch is
- * over and must not be cancelled any more. May be called inside watches_changed(), never inside watch_challenge().
+ * over and must not be cancelled any more. May be called inside watches_settled(), never inside watch_challenge().
  */
 typedef void (*watch_challenge_fn)(enum err e, const struct challenge_view *view, void *arg);
 typedef void (*watch_enrolment_fn)(enum err e, const struct enrolment_view *view, void *arg);
@@ -47,6 +47,12 @@ void watch_cancel(struct watch *watch);
 
 /** A hint: @p id changed. What is not watched here is ignored. */
 void watches_changed(struct watches *watches, const char *id);
+
+/**
+ * How challenge @p view ended, as the settle script replied: whoever watches it here is told at once. Its fence is not
+ * looked at.
+ */
+void watches_settled(struct watches *watches, const struct challenge_view *view);
 
 /** This worker has a new inbox: register there, and read, everything that is watched. */
 void watches_renew(struct watches *watches);

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/recent.h"
 #include "device/server.h"
+#include "domain/challenge_cache.h"
 #include "domain/event_watch.h"
 #include "domain/permit.h"
 #include "domain/probe.h"
@@ -414,6 +415,7 @@ static enum err start(struct worker *worker)
     domain->store = store_open(worker->loop, setup->secret, &store, &store_events, worker);
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
     domain->watches = watches_new(domain);
+    domain->challenge_cache = challenge_cache_new();
     domain->event_watches = event_watches_new(domain);
     domain->probe = probe_new(domain, on_probe, worker);
     domain->registry = registry_new(domain);
@@ -468,6 +470,7 @@ static void stop(struct worker *worker)
     audit_close(domain->audit);
     registry_free(domain->registry);
     router_free(domain->router);
+    challenge_cache_free(domain->challenge_cache);
     device_server_free(worker->devices);
     rpc_server_free(worker->portals);
     permits_free(domain->permits);

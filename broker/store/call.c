@@ -94,6 +94,14 @@ void call_arg_device_head(struct store_call *call, uint32_t generation, struct b
     call_arg(call, bytes_make(head, sizeof head));
 }
 
+struct bytes call_arg_at(const struct store_call *call, size_t i)
+{
+    size_t at = 0;
+    for (size_t k = 0; k < i; k++)
+        at += call->arg_len[k];
+    return bytes_make(buf_view(&call->args).p + at, call->arg_len[i]);
+}
+
 static void on_command_reply(enum err e, const redisReply *reply, void *arg);
 
 void call_send_command(struct store_call *call, size_t argc, const struct bytes *argv, redis_reply_fn fn)

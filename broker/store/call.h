@@ -15,7 +15,7 @@
 #include "store/store.h"
 
 #define CALL_KEYS_MAX 8
-#define CALL_ARGS_MAX 10
+#define CALL_ARGS_MAX 11
 
 struct store {
     struct loop *loop;
@@ -92,6 +92,9 @@ void call_arg_device(struct store_call *call, const Record__Device *device);
 
 /** The head of an active device's value as argument, what scripts compare; see record_device_head(). */
 void call_arg_device_head(struct store_call *call, uint32_t generation, struct bytes possession_key);
+
+/** Argument @p i again; valid as long as the call. */
+struct bytes call_arg_at(const struct store_call *call, size_t i);
 
 /** Send; the handle for the caller. */
 struct store_call *call_send(struct store_call *call);

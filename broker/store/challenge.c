@@ -7,6 +7,9 @@
 
 #define CHALLENGE_KEPT_MS 600000 /* readable after it is final */
 
+/* Where challenge_create has them among its arguments. */
+enum { CREATE_RECORD = 1, CREATE_INBOX = 9 };
+
 /* What refuses a challenge, but for what needs to be told more of. */
 static enum err create_error(const redisReply *reply)
 {
@@ -22,9 +25,19 @@ static enum err create_error(const redisReply *reply)
     return ERR_MALFORMED;
 }
 
-static enum err read_created(const redisReply *reply, struct challenge_created *created)
+/* True where this worker is told of whatever comes behind what the reply says. */
+static bool is_told(const struct store_call *call)
+{
+    struct bytes inbox = call_arg_at(call, CREATE_INBOX);
+    return inbox.len && bytes_equal(inbox, bytes_of(store_inbox(call->store)));
+}
+
+static enum err read_created(const struct store_call *call, const redisReply *reply,
+                             struct challenge_created *created)
 {
     if (reply_is(reply, "ok")) {
+        created->fence = call_arg_at(call, CREATE_RECORD);
+        created->told = reply_int(reply, 7) == 1 && is_told(call);
         created->now_unix_ms = reply_int(reply, 1);
         created->expire_unix_ms = reply_int(reply, 2);
         routes_parse(reply_at(reply, 3), NULL, &created->routes);
@@ -50,7 +63,7 @@ static void on_create(struct store_call *call, enum err e, const redisReply *rep
 {
     struct challenge_created created = {0};
     if (e == ERR_OK)
-        e = read_created(reply, &created);
+        e = read_created(call, reply, &created);
     bool told = e == ERR_OK || e == ERR_BAD_STATE || e == ERR_LIMIT;
     call->fn.challenge_create(e, told ? &created : NULL, call->arg);
     routes_done(&created.routes);
@@ -79,6 +92,7 @@ struct store_call *store_challenge_create(struct store *store, const struct chal
     call_arg(call, bytes_of(create->idempotency ? create->asked : ""));
     call_arg_int(call, create->needed);
     call_arg_int(call, create->shows_code);
+    call_arg(call, bytes_of(create->wait ? store_inbox(store) : ""));
     if (create->supersede) {
         call_key(call, key_challenge(create->supersede));
         call_arg(call, bytes_of(create->supersede));
@@ -112,32 +126,36 @@ struct challenge_parts {
     struct challenge_progress *progress;
 };
 
+static void parts_done(struct challenge_parts *parts)
+{
+    if (parts->record)
+        protobuf_c_message_free_unpacked(parts->record, NULL);
+    if (parts->settlement)
+        protobuf_c_message_free_unpacked(parts->settlement, NULL);
+    free(parts->progress);
+}
+
+/* What prelude.lua's view_of() made: all of it but the record. */
 static enum err read_view(struct store_call *call, const redisReply *reply, struct challenge_view *view,
                           struct challenge_parts *parts)
 {
-    if (!reply_is(reply, "ok"))
-        return reply_is(reply, "gone") ? ERR_NOT_FOUND : ERR_MALFORMED;
     struct key key = key_challenge(call->subject);
-    view->fence = reply_bytes(reply, 2);
-    TRY(record_open(call->store->secret, &key, "record", view->fence, &record__challenge__descriptor,
-                    &parts->record));
-    view->record = (Record__Challenge *)parts->record;
-    view->state = challenge_state_parse(reply_bytes(reply, 3));
-    view->now_unix_ms = reply_int(reply, 1);
-    view->revision = (uint64_t)reply_int(reply, 4);
-    view->create_unix_ms = reply_int(reply, 5);
-    view->expire_unix_ms = reply_int(reply, 6);
-    view->settle_unix_ms = reply_int(reply, 7);
-    view->attempt = (unsigned)reply_int(reply, 10);
+    view->now_unix_ms = reply_int(reply, 0);
+    view->state = challenge_state_parse(reply_bytes(reply, 1));
+    view->revision = (uint64_t)reply_int(reply, 2);
+    view->create_unix_ms = reply_int(reply, 3);
+    view->expire_unix_ms = reply_int(reply, 4);
+    view->settle_unix_ms = reply_int(reply, 5);
+    view->attempt = (unsigned)reply_int(reply, 8);
     if (state_has_answer(view->state)) {
         /* The state stands there in the clear; what counts is that a worker sealed the same. */
-        TRY(record_open(call->store->secret, &key, "settlement", reply_bytes(reply, 8),
+        TRY(record_open(call->store->secret, &key, "settlement", reply_bytes(reply, 6),
                         &record__settlement__descriptor, &parts->settlement));
         view->settlement = (Record__Settlement *)parts->settlement;
         if (view->settlement->state != (uint32_t)view->state)
             return ERR_BAD_SIGNATURE;
     }
-    const redisReply *progress = reply_at(reply, 9);
+    const redisReply *progress = reply_at(reply, 7);
     size_t count = progress && progress->type == REDIS_REPLY_ARRAY ? progress->elements / 2 : 0;
     parts->progress = mem_new((count + 1) * sizeof *parts->progress);
     for (size_t i = 0; i < count; i++)
@@ -147,18 +165,27 @@ static enum err read_view(struct store_call *call, const redisReply *reply, stru
     return view->state == CHALLENGE_NONE ? ERR_MALFORMED : ERR_OK;
 }
 
+static enum err read_got(struct store_call *call, const redisReply *reply, struct challenge_view *view,
+                         struct challenge_parts *parts)
+{
+    struct key key = key_challenge(call->subject);
+    if (!reply_is(reply, "ok"))
+        return reply_is(reply, "gone") ? ERR_NOT_FOUND : ERR_MALFORMED;
+    view->fence = reply_bytes(reply, 1);
+    TRY(record_open(call->store->secret, &key, "record", view->fence, &record__challenge__descriptor,
+                    &parts->record));
+    view->record = (Record__Challenge *)parts->record;
+    return read_view(call, reply_at(reply, 2), view, parts);
+}
+
 static void on_get(struct store_call *call, enum err e, const redisReply *reply)
 {
     struct challenge_view view = {0};
     struct challenge_parts parts = {0};
     if (e == ERR_OK)
-        e = read_view(call, reply, &view, &parts);
+        e = read_got(call, reply, &view, &parts);
     call->fn.challenge(e, e == ERR_OK ? &view : NULL, call->arg);
-    if (parts.record)
-        protobuf_c_message_free_unpacked(parts.record, NULL);
-    if (parts.settlement)
-        protobuf_c_message_free_unpacked(parts.settlement, NULL);
-    free(parts.progress);
+    parts_done(&parts);
 }
 
 struct store_call *store_challenge_get(struct store *store, const char *id, bool wait, store_challenge_fn fn,
@@ -171,41 +198,42 @@ struct store_call *store_challenge_get(struct store *store, const char *id, bool
     return call_send(call);
 }
 
-/* Whose answer a settlement holds. One that does not open names nobody; reading the challenge will say so. */
-static void settled_by(struct store_call *call, struct bytes value, char device_id[ID_SIZE])
+/* One whose settlement does not open names nobody, and shows nothing: reading the challenge will say why. */
+static enum err read_settled(struct store_call *call, const redisReply *reply,
+                             struct challenge_settled *settled, struct challenge_view *view,
+                             struct challenge_parts *parts)
 {
-    struct key key = key_challenge(call->subject);
-    ProtobufCMessage *settlement = NULL;
-    device_id[0] = '\0';
-    if (value.len == 0 || record_open(call->store->secret, &key, "settlement", value,
-                                      &record__settlement__descriptor, &settlement) != ERR_OK)
-        return;
-    copy_text(bytes_of(((Record__Settlement *)settlement)->device_id), device_id, ID_SIZE);
-    protobuf_c_message_free_unpacked(settlement, NULL);
+    settled->moved = reply_is(reply, "moved");
+    if (!settled->moved && !reply_is(reply, "already"))
+        return reply_is(reply, "gone")     ? ERR_NOT_FOUND
+               : reply_is(reply, "early")  ? ERR_BAD_STATE
+               : reply_is(reply, "device") ? ERR_DENIED
+                                           : ERR_MALFORMED;
+    bool whole = read_view(call, reply_at(reply, 1), view, parts) == ERR_OK;
+    settled->view = whole ? view : NULL;
+    settled->state = view->state;
+    if (whole && view->settlement)
+        copy_text(bytes_of(view->settlement->device_id), settled->device_id, ID_SIZE);
+    return view->state == CHALLENGE_NONE ? ERR_MALFORMED : ERR_OK;
 }
 
 static void on_settle(struct store_call *call, enum err e, const redisReply *reply)
 {
     struct challenge_settled settled = {0};
+    struct challenge_view view = {0};
+    struct challenge_parts parts = {0};
     char(*others)[ID_SIZE] = NULL;
-    if (e == ERR_OK && (reply_is(reply, "moved") || reply_is(reply, "already"))) {
-        settled.moved = reply_is(reply, "moved");
-        settled.state = challenge_state_parse(reply_bytes(reply, 1));
-        if (settled.state == CHALLENGE_NONE)
-            e = ERR_MALFORMED;
-        settled_by(call, reply_bytes(reply, 2), settled.device_id);
-        routes_parse(reply_at(reply, 3), reply_at(reply, 4), &settled.routes);
-        settled.locked_until_unix_ms = reply_int(reply, 5);
-        others = reply_ids(reply_at(reply, 6), &settled.other_count);
+    if (e == ERR_OK)
+        e = read_settled(call, reply, &settled, &view, &parts);
+    if (e == ERR_OK) {
+        routes_parse(reply_at(reply, 2), reply_at(reply, 3), &settled.routes);
+        settled.locked_until_unix_ms = reply_int(reply, 4);
+        others = reply_ids(reply_at(reply, 5), &settled.other_count);
         settled.others = others;
-    } else if (e == ERR_OK) {
-        e = reply_is(reply, "gone")     ? ERR_NOT_FOUND
-            : reply_is(reply, "early")  ? ERR_BAD_STATE
-            : reply_is(reply, "device") ? ERR_DENIED
-                                        : ERR_MALFORMED;
     }
     call->fn.challenge_settle(e, e == ERR_OK ? &settled : NULL, call->arg);
     routes_done(&settled.routes);
+    parts_done(&parts);
     free(others);
 }
 

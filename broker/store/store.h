@@ -416,10 +416,13 @@ struct challenge_create {
     const char *supersede;   /* id of the pending one that it may replace; NULL for none */
     unsigned needed;         /* enum capability that a phone must have; 0 for none */
     bool shows_code;         /* it may supersede one of another browser session */
+    bool wait;               /* this worker's inbox is told of changes */
 };
 
 struct challenge_created {
     int64_t now_unix_ms, expire_unix_ms;
+    struct bytes fence; /* as challenge_view's */
+    bool told;          /* it is new, of revision 1, and the inbox of now is told of all that happens to it */
     struct routes routes; /* whom to push to */
     struct routes others; /* superseded: who waits for that one, and the phones that may show it */
     char other_id
@@ -477,10 +480,13 @@ struct challenge_settle {
 };
 
 struct challenge_settled {
-    bool moved;                   /* this call moved it, be it that its first reply was lost: count it */
-    enum challenge_state state;   /* as it is now; EXPIRED too where an answer came too late */
-    char device_id[ID_SIZE];      /* whose answer it was, or "" */
-    struct routes routes;         /* whom to tell */
+    bool moved;                 /* this call moved it, be it that its first reply was lost: count it */
+    enum challenge_state state; /* as it is now; EXPIRED too where an answer came too late */
+    char device_id[ID_SIZE];    /* whose answer it was, or "" */
+    const struct challenge_view
+        *view;            /* what it is now, but for record and fence, which the caller has; NULL where the
+                                          settlement does not open: reading it says why */
+    struct routes routes; /* whom to tell */
     int64_t locked_until_unix_ms; /* push is locked by this very call, or by the same answer before; else 0 */
     const char (*others)[ID_SIZE]; /* what else was pending then, and is to be cancelled */
     size_t other_count;

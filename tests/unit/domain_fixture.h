@@ -6,6 +6,7 @@
 #define NANOPUSH_TESTS_DOMAIN_FIXTURE_H
 
 #include "domain/challenge.h"
+#include "domain/challenge_cache.h"
 #include "domain/router.h"
 #include "domain/watch.h"
 #include "store_fixture.h"
@@ -73,6 +74,7 @@ static inline void node_open(struct node *node, unsigned slot)
     node->domain.store = store_open(loop, secret, &options, &events, node);
     node->domain.router = router_new(loop, node->domain.store, &sinks, node);
     node->domain.watches = watches_new(&node->domain);
+    node->domain.challenge_cache = challenge_cache_new();
 }
 
 static inline void node_close(struct node *node)
@@ -82,6 +84,7 @@ static inline void node_close(struct node *node)
     store_close(node->domain.store);
     turn(5);
     router_free(node->domain.router);
+    challenge_cache_free(node->domain.challenge_cache);
 }
 
 static inline int nodes_set_up(void **state)

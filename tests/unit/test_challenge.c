@@ -308,6 +308,52 @@ static void on_watched(enum err e, const struct challenge_view *view, void *arg)
     loop_stop(loop);
 }
 
+static int64_t store_commands(void)
+{
+    return metrics_sum(metrics, METRIC_STORE_COMMANDS);
+}
+
+/* What was accepted here is in hand: the store accepts it and the store settles it, and nothing is read in between. */
+static void login_on_one_worker_is_two_commands(void **state)
+{
+    (void)state;
+    struct person person = signer(&near, 1);
+    struct challenge_request request = request_for(&person);
+    int64_t before = store_commands();
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    watched = CHALLENGE_NONE;
+    watch_challenge(near.domain.watches, asked.id, 0, on_watched, NULL);
+    TURN_UNTIL(watched == CHALLENGE_PENDING);
+    assert_int_equal(store_commands() - before, 1);
+    struct buf jws = answer_of(&person, asked.id, "approve", USER_VERIFICATION);
+    before = store_commands();
+    assert_int_equal(send_answer(&near, &person, asked.id, buf_view(&jws)), ERR_OK);
+    assert_int_equal(answered.state, CHALLENGE_APPROVED);
+    assert_int_equal(watched, CHALLENGE_APPROVED);
+    assert_memory_equal(watched_jws, buf_view(&jws).p, buf_len(&jws));
+    assert_int_equal(store_commands() - before, 1);
+    buf_done(&jws);
+}
+
+/* What is in hand is not believed where it can have become something else. */
+static void what_is_in_hand_is_held_against_the_store(void **state)
+{
+    (void)state;
+    struct person person = signer(&near, 1);
+    struct challenge_request request = request_for(&person);
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    struct buf jws = answer_of(&person, asked.id, "approve", USER_VERIFICATION);
+    assert_int_equal(challenge_settle(&a, asked.id, CHALLENGE_CANCELLED, NULL), ERR_OK); /* nobody is told */
+    assert_int_equal(send_answer(&near, &person, asked.id, buf_view(&jws)), ERR_OK);
+    assert_int_equal(answered.state, CHALLENGE_CANCELLED);
+    buf_done(&jws);
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    jws = answer_of(&person, asked.id, "approve", USER_VERIFICATION);
+    redis_do("DEL %s", key_challenge(asked.id).text); /* lost by a fail-over */
+    assert_int_equal(send_answer(&near, &person, asked.id, buf_view(&jws)), ERR_NOT_FOUND);
+    buf_done(&jws);
+}
+
 static void answer_reaches_who_waits_and_the_other_phones(void **state)
 {
     (void)state;
@@ -465,6 +511,8 @@ int main(void)
         TEST(cancelled_operation_is_silent_and_takes_effect),
         TEST(dead_workers_presence_is_cleared),
         TEST(taken_device_ends_the_old_connection),
+        TEST(login_on_one_worker_is_two_commands),
+        TEST(what_is_in_hand_is_held_against_the_store),
         TEST(answer_reaches_who_waits_and_the_other_phones),
         TEST(first_answer_wins_and_a_repeat_is_told_the_same),
         TEST(answer_that_does_not_count_changes_nothing),

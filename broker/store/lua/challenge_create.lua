@@ -1,16 +1,17 @@
 -- Accept a challenge: from the moment that this returns 'ok' it has exactly one outcome.
 -- KEYS user, devices, presence, pending, limits, challenge, idempotency [, challenge to supersede]
 -- ARGV id, record, life ms, kept ms after that, portal, browser session (a hash, '' for none), idempotency ('' for none:
---      what is asked for), capability that a phone needs, shows a code (1, 0) [, id to supersede]
+--      what is asked for), capability that a phone needs, shows a code (1, 0), inbox that waits from now on or ''
+--      [, id to supersede]
 -- -> {'ok', now, expiry, {device id, presence, ...}, {inbox that waited for the superseded, ...}, superseded (1, 0),
---     {device id, presence, ...} of all phones, which may show the superseded}
+--     {device id, presence, ...} of all phones, which may show the superseded, new (1; 0 for a repeat of this call)}
 --    | {'replay', id} the idempotency key stands for that challenge | {'conflict'} it stands for another request
 --    | {'no-user'} | {'no-device'} | {'no-capable'} | {'locked', until} | {'backoff', until}
 --    | {'pending', id, may supersede (1, 0), same session (1, 0)} another one of the portal waits
 local user, devices, presence, pending, limits = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local challenge, idempotency = KEYS[6], KEYS[7]
 local id, record, life, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local portal, session, asked, needed, supersede = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[10]
+local portal, session, asked, needed, supersede = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[11]
 
 local c = redis.call('HMGET', challenge, 'record', 'expires', 'superseded')
 local again, expires, superseded = c[1] == record, c[2], c[3]
@@ -69,8 +70,13 @@ if not again then
     superseded = supersede
   end
   expires = string.format('%d', now + life)
-  redis.call('HSET', challenge, 'record', record, 'state', 'pending', 'revision', 1, 'created', now,
-    'expires', expires, 'session', session, 'attempt', 1, 'sent', now)
+  local fields = {'record', record, 'state', 'pending', 'revision', 1, 'created', now, 'expires', expires,
+    'session', session, 'attempt', 1, 'sent', now}
+  if ARGV[10] ~= '' then
+    fields[#fields + 1] = 'w:' .. ARGV[10]
+    fields[#fields + 1] = 1
+  end
+  redis.call('HSET', challenge, unpack(fields))
   redis.call('PEXPIRE', challenge, life + keep)
   redis.call('HSET', pending, id, string.format('%s %d %s %s', expires, needed, portal, session))
   redis.call('PEXPIRE', pending, 3600000)
@@ -81,4 +87,4 @@ if not again then
 end
 local took_place = supersede and superseded == supersede -- now, or in a call whose reply was lost
 return {'ok', tostring(now), expires, routes, took_place and waiters(KEYS[8]) or {}, took_place and 1 or 0,
-  took_place and device_routes(devices, presence) or {}}
+  took_place and device_routes(devices, presence) or {}, again and 0 or 1}

@@ -3,7 +3,7 @@
 -- KEYS challenge, pending, devices, presence, limits [, enrolment that it asks about]
 -- ARGV id, record (fence), state wanted, kept ms, device id or '', head of the device's value (fence) or '',
 --      settlement (sealed) or '', this very call: the same when it is sent again because its reply was lost
--- -> {'moved' or 'already', state, settlement or '', {device id, presence, ...}, {inbox, ...}, locked until or '',
+-- -> {'moved' or 'already', view of what it is then, {device id, presence, ...}, {inbox, ...}, locked until or '',
 --     {id of another pending one that the lock ends, ...}}
 --    | {'gone'} | {'early'} not expired yet | {'device'} the device is not what C verified
 -- What a lock asks for is said to the call that brought it, to the same call sent again, and to the same answer again:
@@ -16,17 +16,17 @@ local c = read_hash(challenge)
 if c.record ~= record then
   return {'gone'}
 end
-local all_devices = redis.call('HGETALL', devices)
-local function outcome(how, by, locks)
+local now, all_devices = now_ms(), redis.call('HGETALL', devices)
+local function outcome(how, locks)
   local others, routes = {}, routes_of(all_devices, presence, 0)
   for other in string.gmatch(locks and c.lock_ends or '', '%S+') do
     others[#others + 1] = other
   end
-  return {how, c.state, by, routes, waiters_of(c), locks and c.locked_until or '', others}
+  return {how, view_of(c, now), routes, waiters_of(c), locks and c.locked_until or '', others}
 end
 if not (MOVES[c.state] and MOVES[c.state][wanted]) then
   local again = c.settled_by == call
-  return outcome(again and 'moved' or 'already', c.settlement or '', again or (settlement ~= '' and c.settlement == settlement))
+  return outcome(again and 'moved' or 'already', again or (settlement ~= '' and c.settlement == settlement))
 end
 if device_id ~= '' then
   local device = false
@@ -37,7 +37,6 @@ if device_id ~= '' then
     return {'device'}
   end
 end
-local now = now_ms()
 local over = now >= tonumber(c.expires)
 if wanted == 'expired' and not over then
   return {'early'}
@@ -59,12 +58,16 @@ local locked_until = 0
 if was_pending or wanted ~= 'expired' then -- else challenge_create has counted it as missed
   locked_until = limits_settled(limits, wanted == 'expired' and tonumber(c.expires) or now, wanted, c.session or '')
 end
-local written = {'state', wanted, 'settled', now, 'settled_by', call, 'revision', tonumber(c.revision) + 1}
+local written = {}
 local function write(field, value)
   c[field] = value
   written[#written + 1] = field
   written[#written + 1] = value
 end
+write('state', wanted)
+write('settled', now)
+write('settled_by', call)
+write('revision', tonumber(c.revision) + 1)
 if settlement ~= '' then
   write('settlement', settlement)
 end
@@ -74,5 +77,4 @@ if locked_until > 0 then
 end
 redis.call('HSET', challenge, unpack(written))
 redis.call('PEXPIRE', challenge, keep)
-c.state = wanted
-return outcome('moved', settlement, true)
+return outcome('moved', true)

@@ -87,6 +87,14 @@ local function progress_of(challenge)
   return progress
 end
 
+-- What a challenge is, as scripts return it: now, state, revision, created, expires, settled or '', settlement or '',
+-- {device id, progress, ...}, attempt.
+local function view_of(challenge, now)
+  return {tostring(now), challenge.state or '', challenge.revision or '0', challenge.created or '0',
+    challenge.expires or '0', challenge.settled or '', challenge.settlement or '', progress_of(challenge),
+    challenge.attempt or '1'}
+end
+
 -- The same inboxes of a challenge or enrolment that was not read as a whole.
 local function waiters(key)
   local inboxes = {}
