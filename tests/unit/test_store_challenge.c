@@ -334,6 +334,25 @@ static void answer_about_an_enrolment_counts_while_that_waits(void **state)
         }
 }
 
+/* Who says "not me" is under attack, whether or not the attacker still waits. */
+static void refusal_about_an_enrolment_counts_whether_or_not_that_waits(void **state)
+{
+    static const enum challenge_state refusals[] = {CHALLENGE_DENIED, CHALLENGE_REPORTED, CHALLENGE_FAILED};
+    (void)state;
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        struct person person = person_with_phone();
+        char id[ID_SIZE], enrolment[ID_SIZE];
+        fill_id(person.tag, enrolment);
+        challenge_new(&a, &person, id, LIFE_MS);
+        redis_do("HSET %s state cancelled expires 9999999999999", key_enrolment(enrolment).text);
+        settle_enrolment = enrolment;
+        assert_int_equal(challenge_settle(&a, id, refusals[i], &person), ERR_OK);
+        settle_enrolment = NULL;
+        assert_int_equal(got.state, refusals[i]);
+        assert_int_equal(got.locked_until_unix_ms > 0, refusals[i] == CHALLENGE_REPORTED);
+    }
+}
+
 static void settled_is_final_and_told(void **state)
 {
     (void)state;
@@ -574,6 +593,7 @@ int main(void)
         TEST(scripts_moves_are_those_of_the_table),
         TEST(whatever_comes_too_late_is_expired),
         TEST(answer_about_an_enrolment_counts_while_that_waits),
+        TEST(refusal_about_an_enrolment_counts_whether_or_not_that_waits),
         TEST(settled_is_final_and_told),
         TEST(expiry_before_its_time_is_refused),
         TEST(settling_what_is_not_there),

@@ -48,8 +48,8 @@ if KEYS[6] and device_id ~= '' then
 end
 if over then
   wanted, settlement = 'expired', '' -- too late for whatever else was wanted
-elseif withdrawn then
-  wanted, settlement = 'cancelled', '' -- the phone that it asked about has nothing to wait for any more
+elseif withdrawn and wanted == 'approved' then
+  wanted, settlement = 'cancelled', '' -- the new phone waits no more; who says no, or "not me", still counts
 elseif wanted == 'approved' and limits_number(limits, 'locked_at') >= tonumber(c.created) then
   wanted, settlement = 'cancelled', '' -- push was locked since: what was pending then is over
 end
