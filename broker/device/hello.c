@@ -56,6 +56,12 @@ void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_LIMIT, hello->device_id, "too many accounts");
         return;
     }
+    /* Before verify(), which is what a Hello costs. It tells a connection only what it said itself. */
+    if (account_find(server, hello->device_id, session->connection)) {
+        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_INVALID, hello->device_id,
+                      "hello was said before");
+        return;
+    }
     enum err e = verify(session, hello);
     if (e != ERR_OK) {
         METRIC_ADD(HELLOS_DENIED, 1);
@@ -63,11 +69,6 @@ void on_hello(struct session *session, const Nanopush__V1__Hello *hello)
             err_name(e));
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_DENIED, hello->device_id, "hello refused");
         session_strike(session);
-        return;
-    }
-    if (account_find(server, hello->device_id, session->connection)) {
-        session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_INVALID, hello->device_id,
-                      "hello was said before");
         return;
     }
     if (is_sent_away(session))

@@ -648,13 +648,24 @@ describe("how a phone speaks", () => {
     assert.equal((await unknown.nextError()).code, "DENIED");
     await unknown.untilClosed(AT_ONCE_MS);
 
+    const { phone: other } = await portal.enrol();
     const attached = await phone.connect();
     for (let strike = 1; strike <= 3; strike++) {
       await attached.ping();
-      attached.send("hello", phone.helloFields(attached, { signature: randomBytes(64) }));
+      attached.send("hello", other.helloFields(attached, { signature: randomBytes(64) }));
       assert.equal((await attached.nextError()).code, "DENIED");
     }
     await attached.untilClosed(AT_ONCE_MS);
+  });
+
+  test("a Hello that was said before is refused as such, unchecked: it costs no signature, and the account stays", async () => {
+    const { phone } = await portal.enrol();
+    const connection = await phone.connect();
+    for (let again = 0; again < 4; again++) {
+      connection.send("hello", phone.helloFields(connection, { signature: randomBytes(64) }));
+      assert.equal((await connection.nextError()).code, "INVALID");
+    }
+    await connection.ping();
   });
 
   test("an unknown field of a known message is ignored", async () => {
