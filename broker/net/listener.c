@@ -17,6 +17,7 @@
 
 #define ACCEPTS_PER_WAKE_UP 16
 #define PRESSURE_REST_MS    100
+#define SHARE_REST_MS       100
 #define RATE_BURST_US       100000 /* so much of a second's accepts may come at once */
 
 enum accept_limit {
@@ -194,6 +195,14 @@ static void spend_rate(struct listener *l)
         rest(l, LIMIT_RATE, (unsigned)(over_us / 1000 + 1));
 }
 
+static bool leaves_it_to_others(struct listener *l)
+{
+    if (!l->handlers->is_over_share || !l->handlers->is_over_share(l->arg))
+        return false;
+    rest(l, LIMIT_SHARE, SHARE_REST_MS);
+    return true;
+}
+
 /* ---- accepting ---- */
 
 static bool is_pressure(int number)
@@ -240,7 +249,7 @@ static void on_readable(unsigned events, void *arg)
     const rlim_t end = descriptors_end(l);
     if (!is_free_below(l, end))
         rest_under_pressure(l);
-    for (int i = 0; i < ACCEPTS_PER_WAKE_UP && may_accept(l); i++) {
+    for (int i = 0; i < ACCEPTS_PER_WAKE_UP && may_accept(l) && !leaves_it_to_others(l); i++) {
         struct address peer = {.len = sizeof(peer.storage)};
         int fd = accept4(l->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {

@@ -39,6 +39,11 @@ struct listener_handlers {
      * 100 ms. May be NULL.
      */
     void (*on_pressure)(void *arg);
+    /**
+     * Asked before each that is accepted: true leaves it to others who listen on the same socket, and is asked again 100 ms
+     * later. May be NULL.
+     */
+    bool (*is_over_share)(void *arg);
     /** A connection without the PROXY header that it needs was closed; @p why as proxy_received_fn. May be NULL. */
     void (*on_refused)(enum err why, const struct address *peer, void *arg);
 };

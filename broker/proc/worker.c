@@ -20,6 +20,7 @@
 #include "net/listener.h"
 #include "net/parking.h"
 #include "portal/services.h"
+#include "proc/fair_share.h"
 #include "proc/reload.h"
 #include "proc/worker_drain.h"
 
@@ -179,8 +180,17 @@ static void on_refused(enum err why, const struct address *peer, void *arg)
     LOG(WARN, NET, "proxy-refused", "peer=%s why=%s", text, err_name(why));
 }
 
-static const struct listener_handlers device_handlers = {
-    .on_accept = on_device, .on_pressure = on_pressure, .on_refused = on_refused};
+static bool has_more_than_its_share(void *arg)
+{
+    const struct worker *worker = arg;
+    return fair_share_exceeded(worker->setup->page, worker->setup->worker_count, worker->number - 1,
+                               clock_mono_ms());
+}
+
+static const struct listener_handlers device_handlers = {.on_accept = on_device,
+                                                         .on_pressure = on_pressure,
+                                                         .is_over_share = has_more_than_its_share,
+                                                         .on_refused = on_refused};
 static const struct listener_handlers portal_handlers = {
     .on_accept = on_portal, .on_pressure = on_pressure, .on_refused = on_refused};
 

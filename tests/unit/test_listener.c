@@ -28,6 +28,7 @@ static struct address accepted_peer; /* of the last one */
 static enum err refused[8];
 static size_t refused_count;
 static unsigned pressure_count;
+static size_t share; /* what is_over_share() leaves to others */
 
 static void on_accept(int fd, const struct address *peer, void *arg)
 {
@@ -352,6 +353,38 @@ static void a_limit_that_is_met_is_counted_once_while_it_holds(void **state)
     listener_free(l);
 }
 
+static bool is_over_share(void *arg)
+{
+    (void)arg;
+    return accepted_count >= share;
+}
+
+static void more_than_its_share_is_left_to_others(void **state)
+{
+    (void)state;
+    static const struct listener_handlers sharing = {
+        .on_accept = on_accept, .on_pressure = on_pressure, .is_over_share = is_over_share};
+    int clients[5];
+    share = 2;
+    struct listener *mine = listener_new(loop, listening, &no_limit, &sharing, accepted);
+    connect_all(clients, 3);
+    run_for(5);
+    assert_int_equal(accepted_count, 2);
+    assert_int_equal(metrics_value(page, 0, METRIC_ACCEPT_PAUSES_SHARE), 1);
+    struct listener *others = listener_new(loop, listening, &no_limit, &handlers, accepted);
+    run_for(5);
+    assert_int_equal(accepted_count, 3);
+    listener_free(others);
+    share = 4;
+    connect_all(clients + 3, 2);
+    run_for(5);
+    assert_int_equal(accepted_count, 3); /* it rests, */
+    run_for(150);
+    assert_int_equal(accepted_count, 4); /* and looks again */
+    close_all(clients, 5);
+    listener_free(mine);
+}
+
 static void taken_address_is_told(void **state)
 {
     (void)state;
@@ -411,6 +444,7 @@ int main(void)
         TEST(what_comes_too_fast_waits_and_is_accepted_later),
         TEST(descriptors_are_kept_for_others),
         TEST(a_limit_that_is_met_is_counted_once_while_it_holds),
+        TEST(more_than_its_share_is_left_to_others),
         TEST(taken_address_is_told),
         TEST(unix_socket_is_private_and_a_stale_one_is_replaced),
     };
