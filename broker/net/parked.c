@@ -1,5 +1,6 @@
 #include "net/parked.h"
 
+#include <assert.h>
 #include <openssl/ssl.h>
 #include <string.h>
 
@@ -16,17 +17,18 @@ enum direction { READ, WRITE };
 
 /* As small as it can be: there is one for each phone. */
 struct parked {
-    uint32_t records[2];                    /* the next sequence number */
-    uint32_t updated_s;                     /* monotonic, when the write key was new */
-    uint8_t fragment[KEY_UPDATE_BYTES - 1]; /* of a handshake message that goes on in the next record */
-    uint8_t fragment_len;
+    uint32_t records[2]; /* the next sequence number */
+    uint32_t updated_s;  /* monotonic, when the write key was new */
     uint8_t dry_records;
-    uint8_t padding_bits;
-    uint8_t alert;   /* that ended it */
-    uint8_t failure; /* enum close_reason */
-    bool mute;       /* nothing is sealed any more */
-    uint8_t keys[];  /* a direction: secret, key, IV */
+    uint8_t alert;            /* that ended it */
+    uint8_t failure;          /* enum close_reason */
+    uint8_t fragment_len : 3; /* bytes of a key update, which goes on in the next record */
+    uint8_t padding_bits : 4;
+    uint8_t mute : 1; /* nothing is sealed any more */
+    uint8_t keys[];   /* a direction: secret, key, IV */
 };
+
+static_assert(sizeof(struct parked) == 16, "an idle phone pays for every byte");
 
 static const struct parking_shelf *shelf_of(const struct parked *p)
 {
@@ -101,7 +103,7 @@ struct parked *parked_new(struct parking *parking, const struct traffic_suite *s
     if (!p)
         return NULL;
     p->updated_s = now_s();
-    p->padding_bits = (uint8_t)__builtin_ctz(padding);
+    p->padding_bits = (unsigned)__builtin_ctz(padding) & 15;
     p->alert = NO_ALERT;
     METRIC_ADD(STREAMS_PARKED, 1);
     if (set_direction(p, READ, read) == ERR_OK && set_direction(p, WRITE, write) == ERR_OK)
@@ -263,25 +265,21 @@ static enum tls_event on_key_update(struct parked *p, uint8_t request, struct bu
 }
 
 /* Of all handshake messages only a key update may come, in as many pieces as the peer likes, and with it its record
- * ends (RFC 8446, 5.1). */
+ * ends (RFC 8446, 5.1). All but its last byte are known beforehand, so a piece is kept as its length. */
 static enum tls_event on_handshake(struct parked *p, struct bytes content, struct buf *output)
 {
-    uint8_t message[KEY_UPDATE_BYTES];
-    size_t len = p->fragment_len + content.len;
-    if (content.len == 0 || len > sizeof message)
+    static const uint8_t header[KEY_UPDATE_BYTES - 1] = {SSL3_MT_KEY_UPDATE, 0, 0, 1};
+    if (content.len == 0 || p->fragment_len + content.len > KEY_UPDATE_BYTES)
         return refuse(p, SSL_AD_UNEXPECTED_MESSAGE, output);
-    memcpy(message, p->fragment, p->fragment_len);
-    memcpy(message + p->fragment_len, content.p, content.len);
-    if (message[0] != SSL3_MT_KEY_UPDATE)
-        return refuse(p, SSL_AD_UNEXPECTED_MESSAGE, output);
-    if (len >= 4 && (message[1] || message[2] || message[3] != 1))
-        return refuse(p, SSL_AD_DECODE_ERROR, output);
+    for (; content.len > 0 && p->fragment_len < sizeof header; p->fragment_len++) {
+        if (content.p[0] != header[p->fragment_len])
+            return refuse(p, p->fragment_len ? SSL_AD_DECODE_ERROR : SSL_AD_UNEXPECTED_MESSAGE, output);
+        content = bytes_make(content.p + 1, content.len - 1);
+    }
+    if (content.len == 0)
+        return TLS_RECORD;
     p->fragment_len = 0;
-    if (len == sizeof message)
-        return on_key_update(p, message[4], output);
-    memcpy(p->fragment, message, len);
-    p->fragment_len = (uint8_t)len;
-    return TLS_RECORD;
+    return on_key_update(p, content.p[0], output);
 }
 
 /* Type and content behind the padding; false if there is nothing else. */

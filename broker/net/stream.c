@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/slab.h"
 #include "net/tls_channel.h"
@@ -32,10 +31,11 @@ enum work {
     WORK_FREE = 16,
 };
 
-/* What only a stream at work needs: there while it waits for anything but the peer's next byte. */
+/* What a stream at work needs: there while it waits for anything but the peer's next byte. */
 struct busy {
-    struct timer deadline; /* what for depends on the state */
-    struct timer stall;    /* armed while the kernel takes nothing of output */
+    struct tls_channel tls; /* empty on a plain stream */
+    struct timer deadline;  /* what for depends on the state */
+    struct timer stall;     /* armed while the kernel takes nothing of output */
     struct deferral turn;
     unsigned work;     /* what turn is for */
     struct buf raw;    /* received and no whole record, or no room for it in input */
@@ -43,17 +43,19 @@ struct busy {
     struct buf output; /* sealed once: it is sent or lost */
 };
 
-/* What an idle stream is. */
+/* What an idle stream is: its keys, in the place of what it needs at work, which has them then. */
 struct stream {
     struct io io;
     const struct stream_limits *limits;
     const struct stream_handlers *handlers;
     void *arg;
-    struct tls_channel tls; /* empty on a plain stream */
-    struct busy *busy;      /* NULL while idle */
-    uint32_t opened_s;      /* monotonic */
-    uint8_t state;          /* enum state */
-    uint8_t reason;         /* enum close_reason */
+    union {
+        struct busy *busy;
+        struct parked *parked; /* while idle; NULL on a plain stream */
+    };
+    uint8_t state;  /* enum state */
+    uint8_t reason; /* enum close_reason */
+    bool idle : 1;
     bool client : 1;
     bool paused : 1;    /* by the owner */
     bool fresh : 1;     /* plaintext came that on_read has not been called for */
@@ -94,29 +96,26 @@ static bool move(struct stream *s, enum state to)
     return true;
 }
 
-static uint32_t now_s(void)
-{
-    return (uint32_t)(clock_mono_ms() / 1000);
-}
-
 static void on_deadline(void *arg);
 static void on_stall(void *arg);
 static void on_turn(void *arg);
 
 static struct busy *busy(struct stream *s)
 {
-    if (s->busy)
+    if (!s->idle)
         return s->busy;
     struct busy *b = mem_new(sizeof *b);
+    b->tls.parked = s->parked;
     timer_init(&b->deadline, s->io.loop, on_deadline, s);
     timer_init(&b->stall, s->io.loop, on_stall, s);
     deferral_init(&b->turn, on_turn, s);
+    s->idle = false;
     return s->busy = b;
 }
 
 static size_t waiting(const struct stream *s)
 {
-    return s->busy ? buf_len(&s->busy->input) : 0;
+    return s->idle ? 0 : buf_len(&s->busy->input);
 }
 
 static void later(struct stream *s, enum work work)
@@ -151,7 +150,7 @@ static void begin_close(struct stream *s, enum close_reason reason)
         return;
     s->reason = (uint8_t)reason;
     timer_start(&busy(s)->deadline, s->limits->flush_ms);
-    tls_channel_shutdown(&s->tls, &busy(s)->output);
+    tls_channel_shutdown(&busy(s)->tls, &busy(s)->output);
     later(s, WORK_SETTLE);
 }
 
@@ -221,13 +220,12 @@ static void opened(struct stream *s)
     if (!move(s, OPEN))
         return;
     timer_cancel(&busy(s)->deadline);
-    s->opened_s = now_s();
     s->handlers->on_open(s, s->arg);
 }
 
 static bool is_tls(const struct stream *s)
 {
-    return s->tls.live || s->tls.parked;
+    return s->idle ? s->parked != NULL : s->busy->tls.live || s->busy->tls.parked;
 }
 
 static bool may_unwrap(const struct stream *s)
@@ -238,7 +236,7 @@ static bool may_unwrap(const struct stream *s)
 /* In the state OPEN the deadline is that of a record of which a part is there. */
 static void watch_record(struct stream *s, bool progress)
 {
-    if (s->state != OPEN || !s->busy)
+    if (s->state != OPEN || s->idle)
         return;
     bool partial = may_unwrap(s) && buf_len(&s->busy->raw) > 0;
     if (!partial)
@@ -249,7 +247,7 @@ static void watch_record(struct stream *s, bool progress)
 
 static void fail_tls(struct stream *s)
 {
-    enum close_reason failure = tls_channel_failure(&s->tls);
+    enum close_reason failure = tls_channel_failure(&s->busy->tls);
     if (failure == CLOSE_NOT_TLS || failure == CLOSE_NOMEM)
         end(s, failure); /* no alert to send */
     else
@@ -276,7 +274,7 @@ static size_t unwrap(struct stream *s, struct bytes in)
     size_t done = 0, taken = 1;
     while (may_unwrap(s) && taken > 0) {
         struct bytes rest = done > 0 ? bytes_make(in.p + done, in.len - done) : in;
-        on_tls_event(s, tls_channel_step(&s->tls, rest, &taken, &s->busy->input, &s->busy->output));
+        on_tls_event(s, tls_channel_step(&s->busy->tls, rest, &taken, &s->busy->input, &s->busy->output));
         done += taken;
     }
     return done;
@@ -351,18 +349,21 @@ static void receive(struct stream *s)
 
 static void park(struct stream *s)
 {
-    if (s->state == OPEN && s->park && tls_channel_park(&s->tls) != PARK_LATER)
+    if (s->state == OPEN && s->park && tls_channel_park(&busy(s)->tls) != PARK_LATER)
         s->park = false;
 }
 
 /* Nothing of what a stream at work needs is in use. */
 static void release_if_idle(struct stream *s)
 {
-    struct busy *b = s->busy;
-    if (!b || s->state != OPEN || s->tls.live || b->work || timer_armed(&b->deadline) ||
-        timer_armed(&b->stall) || buf_len(&b->raw) + buf_len(&b->input) + buf_len(&b->output) > 0)
+    if (s->idle || s->state != OPEN)
         return;
-    s->busy = NULL;
+    struct busy *b = s->busy;
+    if (b->tls.live || b->work || timer_armed(&b->deadline) || timer_armed(&b->stall) ||
+        buf_len(&b->raw) + buf_len(&b->input) + buf_len(&b->output) > 0)
+        return;
+    s->parked = b->tls.parked;
+    s->idle = true;
     free(b);
 }
 
@@ -374,7 +375,7 @@ static void settle(struct stream *s)
         return;
     if (is_closing(s))
         buf_done(&busy(s)->raw);
-    if (!s->blocked && s->busy)
+    if (!s->blocked && !s->idle)
         flush(s);
     if (s->state != CLOSED && io_want(&s->io, may_read(s), s->blocked) != ERR_OK)
         end(s, CLOSE_NOMEM);
@@ -391,7 +392,7 @@ static void on_connected(struct stream *s)
     else if (!is_tls(s))
         opened(s);
     else if (move(s, HANDSHAKE))
-        on_tls_event(s, tls_channel_begin(&s->tls, &busy(s)->input, &busy(s)->output));
+        on_tls_event(s, tls_channel_begin(&busy(s)->tls, &busy(s)->input, &busy(s)->output));
 }
 
 static void on_io(unsigned events, void *arg)
@@ -423,13 +424,12 @@ static void on_stall(void *arg)
 
 static void free_stream(struct stream *s)
 {
-    tls_channel_done(&s->tls);
-    if (s->busy) {
-        buf_done(&s->busy->raw);
-        buf_done(&s->busy->input);
-        buf_done(&s->busy->output);
-        free(s->busy);
-    }
+    struct busy *b = busy(s);
+    tls_channel_done(&b->tls);
+    buf_done(&b->raw);
+    buf_done(&b->input);
+    buf_done(&b->output);
+    free(b);
     slab_put(s);
 }
 
@@ -462,14 +462,14 @@ static enum err start(struct stream *s, SSL_CTX *tls)
     timer_start(&busy(s)->deadline, s->limits->handshake_ms);
     if (s->client) {
         if (tls)
-            TRY(tls_channel_init_client(&s->tls, tls));
+            TRY(tls_channel_init_client(&busy(s)->tls, tls));
         return io_want(&s->io, false, true);
     }
     if (!tls) {
         later(s, WORK_OPEN);
         return ERR_OK;
     }
-    TRY(tls_channel_init(&s->tls, tls));
+    TRY(tls_channel_init(&busy(s)->tls, tls));
     return move(s, HANDSHAKE) ? io_want(&s->io, true, false) : ERR_BAD_STATE;
 }
 
@@ -484,7 +484,8 @@ struct stream *stream_new(struct loop *loop, int fd, SSL_CTX *tls, enum stream_r
         close(fd);
         return NULL;
     }
-    *s = (struct stream){.client = role == STREAM_CLIENT, .limits = limits, .handlers = handlers, .arg = arg};
+    *s = (struct stream){
+        .idle = true, .client = role == STREAM_CLIENT, .limits = limits, .handlers = handlers, .arg = arg};
     io_init(&s->io, loop, fd, on_io, s);
     if (start(s, tls) == ERR_OK)
         return s;
@@ -502,12 +503,12 @@ void stream_set_handlers(struct stream *s, const struct stream_handlers *handler
 
 struct bytes stream_input(const struct stream *s)
 {
-    return s->busy ? buf_view(&s->busy->input) : (struct bytes){0};
+    return s->idle ? (struct bytes){0} : buf_view(&s->busy->input);
 }
 
 void stream_consume(struct stream *s, size_t n)
 {
-    if (!s->busy)
+    if (s->idle)
         return;
     buf_consume(&s->busy->input, n);
     if (!s->turning)
@@ -525,7 +526,7 @@ enum err stream_write(struct stream *s, struct bytes out)
     struct buf *output = &busy(s)->output;
     if (out.len > s->limits->write_max || buf_len(output) > s->limits->write_max - out.len)
         return ERR_LIMIT;
-    enum err e = is_tls(s) ? tls_channel_write(&s->tls, out, output) : buf_append(output, out);
+    enum err e = is_tls(s) ? tls_channel_write(&busy(s)->tls, out, output) : buf_append(output, out);
     if (e != ERR_OK) {
         end(s, e == ERR_NOMEM ? CLOSE_NOMEM : CLOSE_INTERNAL);
         return e;
@@ -538,18 +539,13 @@ enum err stream_write(struct stream *s, struct bytes out)
 
 size_t stream_queued(const struct stream *s)
 {
-    return s->busy ? buf_len(&s->busy->output) : 0;
+    return s->idle ? 0 : buf_len(&s->busy->output);
 }
 
 void stream_park(struct stream *s)
 {
     s->park = true;
     later(s, WORK_SETTLE);
-}
-
-unsigned stream_age_s(const struct stream *s)
-{
-    return s->state < OPEN ? 0 : now_s() - s->opened_s;
 }
 
 void stream_close(struct stream *s, enum close_reason reason)
@@ -581,29 +577,29 @@ enum err stream_export(const struct stream *s, const char *label, uint8_t out[TL
 {
     if (!is_tls(s))
         return ERR_UNSUPPORTED;
-    return s->state == OPEN ? tls_channel_export(&s->tls, label, out) : ERR_BAD_STATE;
+    return s->state == OPEN && !s->idle ? tls_channel_export(&s->busy->tls, label, out) : ERR_BAD_STATE;
 }
 
 struct bytes stream_alpn(const struct stream *s)
 {
-    return tls_channel_alpn(&s->tls);
+    return s->idle ? (struct bytes){0} : tls_channel_alpn(&s->busy->tls);
 }
 
 bool stream_resumed(const struct stream *s)
 {
-    return tls_channel_resumed(&s->tls);
+    return !s->idle && tls_channel_resumed(&s->busy->tls);
 }
 
 enum err stream_client_certificate(const struct stream *s, struct client_certificate *ret)
 {
     if (!is_tls(s))
         return ERR_NOT_FOUND;
-    return s->state == OPEN ? tls_channel_certificate(&s->tls, ret) : ERR_BAD_STATE;
+    return s->state == OPEN && !s->idle ? tls_channel_certificate(&s->busy->tls, ret) : ERR_BAD_STATE;
 }
 
 const char *stream_tls_error(const struct stream *s)
 {
-    return tls_channel_error(&s->tls);
+    return s->idle ? NULL : tls_channel_error(&s->busy->tls);
 }
 
 enum err stream_peer(const struct stream *s, struct address *ret)
