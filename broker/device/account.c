@@ -57,40 +57,53 @@ void account_id(const struct account *account, char out[ID_SIZE])
     id_unpack(account->id, out);
 }
 
+struct session *account_session(const struct account *account)
+{
+    return account->at_rest ? account->session : account->awake->session;
+}
+
 /* ---- life ---- */
 
 static struct awake *awaken(struct account *account)
 {
-    if (!account->awake)
-        account->awake = mem_new(sizeof *account->awake);
-    account->awake->used_ds = device_server_now(account->session->server);
+    if (account->at_rest) {
+        struct awake *awake = mem_new(sizeof *awake);
+        awake->session = account->session;
+        account->awake = awake;
+        account->at_rest = false;
+    }
+    account->awake->used_ds = device_server_now(account->awake->session->server);
     return account->awake;
 }
 
 static void put_to_rest(struct account *account)
 {
-    struct awake *awake = account->awake;
-    if (!awake)
+    if (account->at_rest)
         return;
+    struct awake *awake = account->awake;
     store_cancel(awake->attach);
     pending_done(awake);
     if (awake->device)
         record__device__free_unpacked(awake->device, NULL);
+    account->session = awake->session;
+    account->at_rest = true;
     free(awake);
     mem_freed(AWAKE_BYTES);
-    account->awake = NULL;
 }
 
 void account_rest(struct account *account)
 {
+    if (account->at_rest)
+        return;
     const struct awake *awake = account->awake;
-    bool quiet = awake && !awake->attach && awake->pending_next == awake->pending_count && !awake->rotating &&
-                 !awake->doubtful && !account->session->operations;
-    bool used = awake && (awake->device || awake->failed) &&
-                device_server_now(account->session->server) - awake->used_ds <= REST_AFTER_DS;
+    const struct session *session = awake->session;
+    bool quiet = !awake->attach && awake->pending_next == awake->pending_count && !awake->rotating &&
+                 !awake->doubtful && !session->operations;
+    bool used = (awake->device || awake->failed) &&
+                device_server_now(session->server) - awake->used_ds <= REST_AFTER_DS;
     if (!quiet || used)
         return;
-    LOG(DEBUG, DEVICE, "account-at-rest", "conn=%llu", (unsigned long long)account->session->connection);
+    LOG(DEBUG, DEVICE, "account-at-rest", "conn=%llu", (unsigned long long)session->connection);
     put_to_rest(account);
 }
 
@@ -106,6 +119,7 @@ struct account *account_new(struct session *session, const Nanopush__V1__Hello *
         return NULL;
     }
     account->session = session;
+    account->at_rest = true;
     account->generation = hello->generation;
     account->capabilities = hello->capabilities & (CAPABILITY_CHOOSE | CAPABILITY_CODE);
     struct awake *awake = awaken(account);
@@ -118,7 +132,7 @@ struct account *account_new(struct session *session, const Nanopush__V1__Hello *
 
 static struct presence presence_of(const struct account *account)
 {
-    const struct session *session = account->session;
+    const struct session *session = account_session(account);
     struct presence presence = {.connection = session->connection, .capabilities = account->capabilities};
     memcpy(presence.inbox, session->server->inboxes[account->inbox_at], INBOX_SIZE);
     return presence;
@@ -126,7 +140,7 @@ static struct presence presence_of(const struct account *account)
 
 void account_free(struct account *account, bool clear_presence)
 {
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     struct presence presence = presence_of(account);
     char id[ID_SIZE];
     account_id(account, id);
@@ -147,7 +161,7 @@ void account_free(struct account *account, bool clear_presence)
 
 const Record__Device *account_record(const struct account *account)
 {
-    return account->awake ? account->awake->device : NULL;
+    return account->at_rest ? NULL : account->awake->device;
 }
 
 static void keep_record(struct account *account, const Record__Device *device)
@@ -205,7 +219,7 @@ bool session_must_wait(struct session *session, const char *subject, bool record
 
 static void send_welcome(struct account *account, const char *id, const struct device_attached *attached)
 {
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     Nanopush__V1__Welcome welcome = NANOPUSH__V1__WELCOME__INIT;
     Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
     welcome.device_id = (char *)id;
@@ -220,7 +234,7 @@ static void send_welcome(struct account *account, const char *id, const struct d
 
 static void deny(struct account *account)
 {
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     char id[ID_SIZE];
     account_id(account, id);
     METRIC_ADD(HELLOS_DENIED, 1);
@@ -237,7 +251,8 @@ static bool is_overtaken(struct account *account)
     if (awake->rotating)
         awake->denied = true;
     else if (awake->doubtful) /* whether its keys are still good is for the phone's next Hello to show */
-        session_go_away(account->session, NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING, 0, CLOSE_LOCAL);
+        session_go_away(account_session(account), NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING, 0,
+                        CLOSE_LOCAL);
     else if (account->attached && awake->attach_generation != account->generation)
         attach(account);
     else
@@ -247,7 +262,7 @@ static bool is_overtaken(struct account *account)
 
 static void on_not_attached(struct account *account)
 {
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     char id[ID_SIZE];
     if (account->attached) { /* it goes on being attached as it was; presence must come to name this inbox */
         account->awake->failed = true;
@@ -261,7 +276,7 @@ static void on_not_attached(struct account *account)
 
 static void on_first_attached(struct account *account, const char *id, const struct device_attached *attached)
 {
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     account->attached = true;
     METRIC_ADD(HELLOS_ACCEPTED, 1);
     METRIC_ADD(DEVICES_ATTACHED, 1);
@@ -276,7 +291,7 @@ static void on_first_attached(struct account *account, const char *id, const str
 static void on_attached(enum err e, const struct device_attached *attached, void *arg)
 {
     struct account *account = arg;
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     struct awake *awake = account->awake;
     awake->attach = NULL;
     session_release(session);
@@ -332,7 +347,7 @@ static void note_inbox(struct device_server *server)
 
 static void attach(struct account *account)
 {
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     struct device_server *server = session->server;
     struct awake *awake = awaken(account);
     char id[ID_SIZE];

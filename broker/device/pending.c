@@ -19,7 +19,7 @@ static void on_retry(void *arg)
 
 static void push(struct account *account, const struct challenge_view *view)
 {
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     struct domain *domain = session->server->domain;
     struct buf frame = {0};
     char id[ID_SIZE];
@@ -52,10 +52,10 @@ static void on_read(enum err e, const struct challenge_view *view, void *arg)
 static void read_next(struct account *account)
 {
     struct awake *awake = account->awake;
-    if (awake->pending_next < awake->pending_count && account->session->state != SESSION_CLOSING)
+    if (awake->pending_next < awake->pending_count && account_session(account)->state != SESSION_CLOSING)
         awake->pending_read =
-            store_challenge_get(account->session->server->domain->store, awake->pending[awake->pending_next],
-                                false, on_read, account);
+            store_challenge_get(account_session(account)->server->domain->store,
+                                awake->pending[awake->pending_next], false, on_read, account);
 }
 
 void pending_done(struct awake *awake)
@@ -74,7 +74,7 @@ void pending_take(struct account *account, const struct device_attached *attache
     pending_done(awake);
     if (attached->pending_count == 0)
         return;
-    timer_init(&awake->pending_retry, account->session->server->domain->loop, on_retry, account);
+    timer_init(&awake->pending_retry, account_session(account)->server->domain->loop, on_retry, account);
     awake->pending_count = attached->pending_count;
     awake->pending = mem_new(attached->pending_count * sizeof *awake->pending);
     memcpy(awake->pending, attached->pending, attached->pending_count * sizeof *awake->pending);

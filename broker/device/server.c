@@ -64,7 +64,7 @@ void device_server_deliver(struct device_server *server, enum hint_kind kind, co
         account->awake->again = true; /* attaching: what it reads may be from before this */
         return;
     }
-    if (!session_write(account->session, frame) || kind != HINT_PUSH)
+    if (!session_write(account_session(account), frame) || kind != HINT_PUSH)
         return;
     account_wake(account); /* an answer is to come */
     METRIC_ADD(PUSHES_SENT, 1);
@@ -78,7 +78,7 @@ void device_server_taken(struct device_server *server, const char *device_id, ui
     struct account *account = account_find(server, device_id, connection);
     if (!account)
         return;
-    struct session *session = account->session;
+    struct session *session = account_session(account);
     account_free(account, false);
     if (removed) {
         session_error(session, NANOPUSH__V1__ERROR__CODE__CODE_REMOVED, device_id, "the account is no more");

@@ -89,15 +89,18 @@ struct session {
     uint8_t channel_binding[CHANNEL_BINDING_BYTES];
 };
 
-/** A device on a connection, at rest. */
+/** A device on a connection. */
 struct account {
     struct account *next; /* of the same session */
-    struct session *session;
-    struct awake *awake; /* NULL at rest */
+    union {
+        struct session *session; /* at rest; see account_session() */
+        struct awake *awake;     /* else, and it has the session */
+    };
     uint32_t generation;
     uint8_t id[ID_BYTES]; /* of the device, as id_pack() has it */
     uint8_t key_digest[DEVICE_KEY_DIGEST_BYTES];
     uint8_t capabilities : 2;
+    bool at_rest : 1;
     bool attached : 1;
     bool stale : 1;       /* its presence is to name the inbox of now */
     uint8_t inbox_at : 1; /* which of server.inboxes its presence names */
@@ -105,6 +108,7 @@ struct account {
 
 /** What an account is doing: attaching, reading what is pending, having its record at hand for an answer. */
 struct awake {
+    struct session *session;
     char organisation[NAME_MAX_LEN + 1]; /* that Hello named; until it is attached */
     Record__Device *device;              /* as it is in Redis; NULL until that is known */
     uint32_t used_ds;
@@ -226,6 +230,9 @@ void account_free(struct account *account, bool clear_presence);
  * and stands here until the store has refused it.
  */
 struct account *account_find(struct device_server *server, const char *device_id, uint64_t connection);
+
+/** The session that the account stands in. */
+struct session *account_session(const struct account *account);
 
 /** The device's id as text. */
 void account_id(const struct account *account, char out[ID_SIZE]);
