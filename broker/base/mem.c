@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BURST_BYTES (4u << 20)
-#define AFTER_BURST 8 /* a second's part of it, when it is over */
+#define BURST_BYTES (256u << 10) /* some 20 handshakes */
+#define AFTER_BURST 8            /* a second's part of it, when it is over */
 
 /* Of this process: one thread. */
 static size_t freed_bytes;  /* since they were given back */

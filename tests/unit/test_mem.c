@@ -33,7 +33,7 @@ static void a_trickle_behind_a_burst_does_not_keep_it(void **state)
 static void little_is_not_worth_it(void **state)
 {
     (void)state;
-    mem_freed(4 * MIB - 1);
+    mem_freed(MIB / 4 - 1);
     assert_false(mem_tick());
     assert_false(mem_tick());
     mem_freed(1); /* but it is not forgotten */
