@@ -22,6 +22,7 @@
 #include "net/listener.h"
 #include "proc/child.h"
 #include "proc/ops_process.h"
+#include "proc/privilege.h"
 #include "proc/redis_child.h"
 #include "proc/reload.h"
 #include "proc/service_notify.h"
@@ -231,6 +232,7 @@ static enum err prepare(struct master *master)
     struct child_setup *setup = &master->setup;
     forbid_dumps();
     TRY(watch_signals(master));
+    TRY(privilege_become(config->user, config->data_dir, &master->why));
     TRY(activation_take(&master->inherited, &master->why));
     if (readlink("/proc/self/exe", master->program, sizeof master->program - 1) < 0)
         return ERR_IO;
@@ -247,6 +249,7 @@ static enum err prepare(struct master *master)
     setup->worker_count = worker_count(config);
     TRY(load_keys(master));
     TRY(open_listeners(master));
+    TRY(privilege_drop(&master->why));
     TRY(find_device_address(master));
     TRY(open_lifeline(master));
     setup->page = metrics_page_new(setup->worker_count + 1);
