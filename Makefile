@@ -46,7 +46,7 @@ BENCH       := $(BUILD)/swarm $(BUILD)/floor $(BUILD)/tls_bench
 FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
 
-.PHONY: reference reference-check all help deps test-deps demo test asan fuzz bench bench-short quick check lint includes format clean
+.PHONY: deb deb-test reference reference-check all help deps test-deps demo test asan fuzz bench bench-short quick check lint includes format clean
 all: $(BUILD)/nanopushd $(BUILD)/nanopush $(BUILD)/device-example
 
 help:
@@ -59,7 +59,8 @@ help:
 	@echo 'make format  lay out the C files'
 	@echo 'make reference  write broker/METRICS.md anew'
 	@echo 'make all     build/nanopushd and build/nanopush'
-	@echo 'make install both, below prefix (/usr/local), below DESTDIR'
+	@echo 'make install both and their manual pages, below prefix (/usr/local), below DESTDIR'
+	@echo 'make deb     a Debian package, in build/; deb-test: tries it on a bare Debian 12 (as root)'
 
 deps:
 	@deploy/deps.sh build
@@ -109,6 +110,16 @@ includes:
 install: $(BUILD)/nanopushd $(BUILD)/nanopush
 	install -D -m 755 $(BUILD)/nanopushd "$(DESTDIR)$(prefix)/sbin/nanopushd"
 	install -D -m 755 $(BUILD)/nanopush "$(DESTDIR)$(prefix)/bin/nanopush"
+	@deploy/man/manual.sh $(BUILD) $(BUILD)/man
+	install -D -m 644 -t "$(DESTDIR)$(prefix)/share/man/man1" $(BUILD)/man/nanopush.1
+	install -D -m 644 -t "$(DESTDIR)$(prefix)/share/man/man5" $(BUILD)/man/nanopushd.conf.5
+	install -D -m 644 -t "$(DESTDIR)$(prefix)/share/man/man8" $(BUILD)/man/nanopushd.8
+
+deb: deps $(BUILD)/nanopushd $(BUILD)/nanopush
+	@deploy/deps.sh deb
+	@deploy/debian/build.sh $(BUILD)
+deb-test: $(BUILD)/nanopushd $(BUILD)/nanopush
+	@deploy/debian/test.sh $(BUILD)
 
 format:
 	@clang-format -i $(C_FILES)

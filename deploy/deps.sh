@@ -2,7 +2,7 @@
 # Install what is missing to build (build) or to test (test), from Debian's packages. Quick when all is there, and
 # starts no service: the Redis server's program comes with redis-tools, under the name redis-check-rdb. Services that the
 # tests run, or `make bench` measures beside the broker, are unpacked in DIRECTORY and not installed.
-# usage: deps.sh build, deps.sh test [DIRECTORY], deps.sh bench DIRECTORY (build/tools, else)
+# usage: deps.sh build, deps.sh deb, deps.sh test [DIRECTORY], deps.sh bench DIRECTORY (build/tools, else)
 set -eu
 
 missing=
@@ -38,6 +38,9 @@ need_header curl/curl.h libcurl4-openssl-dev
 command -v redis-server >/dev/null 2>&1 || need_program redis-check-rdb redis-tools
 need_version libnghttp2-14 1.52.0-1+deb12u2
 
+if [ "${1:-}" = test ] || [ "${1:-}" = deb ]; then
+  need_program dpkg-shlibdeps dpkg-dev
+fi
 if [ "${1:-}" = test ]; then
   need_header cmocka.h libcmocka-dev
   need_program node nodejs
@@ -53,6 +56,7 @@ if [ "${1:-}" = test ]; then
   need_program gcore gdb
   need_program docker-compose docker-compose
   need_program systemd-analyze systemd
+  need_program man man-db
 fi
 
 unpack() { # directory, packages

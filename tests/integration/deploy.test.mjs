@@ -18,7 +18,7 @@ const text = (...parts) => readFileSync(file(...parts), "utf8");
 
 /** What a program says; it must be content. */
 function passes(name, args, cwd = ROOT) {
-  const { program, env } = tool(name);
+  const { program, env } = path.isAbsolute(name) ? { program: name, env: process.env } : tool(name);
   const { status, stdout, stderr } = spawnSync(program, args, { cwd, env, encoding: "utf8" });
   assert.equal(status, 0, `${name} ${args.join(" ")}:\n${stdout}${stderr}`);
   return stdout + stderr;
@@ -139,7 +139,30 @@ describe("what is held against the program", () => {
     const { stdout } = spawnSync(path.join(room, "usr/sbin/nanopushd"), ["--version"], { encoding: "utf8" });
     assert.match(stdout, /^nanopushd \d/);
     assert.ok(existsSync(path.join(room, "usr/bin/nanopush")));
+    for (const page of ["man1/nanopush.1", "man5/nanopushd.conf.5", "man8/nanopushd.8"]) {
+      const name = path.join(room, "usr/share/man", page);
+      assert.equal(passes("man", ["--warnings", "-E", "UTF-8", "-l", "-Tutf8", name]).match(/warning.*/)?.[0], undefined, page);
+    }
+    const [options, commands] = ["man5/nanopushd.conf.5", "man1/nanopush.1"].map((page) => readFileSync(path.join(room, "usr/share/man", page), "utf8"));
+    const rows = (name, pattern) => [...readFileSync(path.join(ROOT, name), "utf8").matchAll(pattern)].map(([, each]) => each);
+    for (const option of rows("broker/core/option.def", /^OPTION\(\w+, (\w+),/gm)) assert.ok(options.includes(`\n.B ${option} = `), option);
+    for (const command of rows("clients/cli/command.def", /^COMMAND\(\w+, "([^"]+)"/gm)) assert.match(commands, new RegExp(`\n\\.SS nanopush ${command}( |\n)`));
     assert.match(text("docker", "Dockerfile"), /prefix=\/usr\n[\s\S]*ENTRYPOINT \["\/usr\/sbin\/nanopushd"\]/);
+  });
+
+  test("make deb: a package with programs, units, pages and one configuration file, which depends on what they want", () => {
+    const build = path.relative(ROOT, path.dirname(NANOPUSHD));
+    const name = path.join(ROOT, passes(file("debian", "build.sh"), [build, "0.0.0+test"]).trim().split("\n").at(-1));
+    const content = passes("dpkg-deb", ["-c", name]);
+    const fields = passes("dpkg-deb", ["-f", name]);
+    rmSync(name);
+    for (const each of ["usr/sbin/nanopushd", "usr/bin/nanopush", "etc/nanopush/nanopushd.conf", "lib/systemd/system/nanopush.service",
+      "lib/systemd/system/nanopush-device.socket", "usr/share/man/man8/nanopushd.8.gz", "usr/share/bash-completion/completions/nanopush"])
+      assert.ok(content.split("\n").some((line) => line.includes(` root/root `) && line.endsWith(` ./${each}`)), each);
+    assert.match(fields, /^Version: 0\.0\.0\+test$/m);
+    assert.match(fields, /^Depends: .*libssl3 .*, redis-tools$/m);
+    const { status, stderr } = runProgram("--config", file("debian", "nanopushd.conf"), "--check");
+    assert.equal(status, 0, stderr);
   });
 
   test("sysctl: each setting has its reason, and exists in this kernel or may be absent", () => {
