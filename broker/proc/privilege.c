@@ -43,7 +43,7 @@ enum err privilege_become(const char *user, const char *data_dir, struct buf *wh
 {
     if (!user[0]) {
         if (geteuid() == 0)
-            LOG(WARN, PROC, "runs-as-root", "advice=\"set the option user: it then becomes that user\"");
+            LOG(INFO, PROC, "runs-as-root", "advice=\"set the option user: it then becomes that user\"");
         return ERR_OK;
     }
     errno = 0;

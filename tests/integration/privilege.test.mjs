@@ -37,7 +37,7 @@ describe("privileges", () => {
     await broker.start();
     const all = hasNothing(broker, process.getuid());
     if (asRoot) {
-      assert.match(broker.log(), /level=warn .*event=runs-as-root advice=/);
+      assert.match(broker.log(), /level=info .*event=runs-as-root advice=/);
       for (const { name, CapBnd } of all) assert.match(CapBnd, /^0+$/, name);
     }
     await login(await Portal.create(broker));
