@@ -6,6 +6,7 @@ import { describe, test } from "node:test";
 
 import { Code } from "@connectrpc/connect";
 
+import { ChallengeState } from "../../build/gen-js/nanopush/v1/common_pb.js";
 import { Broker, eventually, runProgram } from "./harness.mjs";
 import { login, Portal } from "./portal.mjs";
 import { Redis } from "./redis.mjs";
@@ -75,6 +76,24 @@ describe("replicated", () => {
     await eventually(10_000, "it is accepted", async () => (await code(portal.challenges.createChallenge(request))) === "ok");
     const [key] = (await master.do("KEYS", "np1:*:c:*"));
     assert.equal(await replica.do("EXISTS", key), 1);
+  });
+
+  test("nobody is told what no replica has", async (t) => {
+    const { master, replica } = await pair(t);
+    const broker = await brokerFor(t, { redis: master.address, durability: "replicated", store_timeout_ms: 5000 }).start();
+    const portal = await Portal.create(broker);
+    const { user, phone, question, push, connection } = await portal.asked();
+    await portal.challengeState(question.id); // from now on Redis has the script: it is not sent again whole
+    replica.pause();
+    const [key] = await master.do("KEYS", `np1:*:c:${question.id}`);
+    await master.do("HINCRBY", key, "revision", 1);
+    let told;
+    const asking = portal.challengeState(question.id).then((state) => (told = state));
+    for (let i = 0; i < 20; i++) await portal.users.getUser({ user });
+    assert.equal(told, undefined, "a fail-over would take it back");
+    replica.resume();
+    assert.equal(await asking, ChallengeState.PENDING);
+    assert.equal((await phone.decide(connection, push, "approve")).state, ChallengeState.APPROVED);
   });
 
   test("an embedded Redis has no replica: refused at the start", (t) => {
