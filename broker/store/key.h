@@ -1,26 +1,6 @@
 /**
  * The names of everything in Redis. One prefix with the format's version; whatever belongs to a user stands under the
- * user's tag as hash tag, so that any script's keys are in one slot.
- *
- *     np1:org:{<id>}  np1:portal:{<id>}                        sealed records
- *     np1:index:{organisations}  np1:index:{portals}           sorted sets: the ids of those that there are
- *     np1:portal:{<id>}:permits                                hash: a token bucket (lua/portal_lease.lua)
- *     np1:certificate:{<fingerprint>}                          the portal that a client certificate is pinned to
- *     np1:{<tag>}:user                                         hash: organisation, name
- *     np1:{<tag>}:devices                                      hash: device id -> sealed record behind a readable head
- *     np1:{<tag>}:presence                                     hash: device id -> inbox#connection#capabilities
- *     np1:{<tag>}:pending                                      hash: challenge id -> expiry, need, portal, session
- *     np1:{<tag>}:enrolments                                   hash: ids of enrolments that may be open
- *     np1:{<tag>}:limits                                       hash: backoff, locks, counts (lua/limits.lua)
- *     np1:{<tag>}:c:<challenge id>   np1:{<tag>}:e:<enrolment id>   hashes
- *     np1:{<tag>}:i:<hash>                                     idempotency: challenge id, hash of the request
- *     np1:key:{<hash>}                                         the device that a phone's public key belongs to
- *     np1:users:{<org>:<first digit of the tag>}               sorted set: names of users
- *     np1:events:{<org>}                                       stream of what happened (EventService)
- *     np1:events:{<org>}:state                                 hash: number and time of the newest; who watches
- *     np1:events:{<org>}:<uid>                                 an event that is in there, for a minute
- *     np1:inbox:{<inbox>}                                      stream of hints to one worker
- *     np1:{lineage}                                            what all masters that Sentinels name have had (redis_login.h)
+ * user's tag as hash tag, so that any script's keys are in one slot. key.def is the table of them, with their lives.
  */
 #ifndef NANOPUSH_STORE_KEY_H
 #define NANOPUSH_STORE_KEY_H

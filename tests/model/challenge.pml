@@ -464,7 +464,7 @@ end:
          w = 0 } }
   :: crashes < CRASHES -> crashes = CRASHES
 #if CRASHES
-  /* Nobody renews it. holds: offline "a phone that hung on the dead worker and stays away is asked when it is back" */
+  /* Nobody renews it. holds: keys "what a killed worker leaves disappears" */
   :: d_step { R.exists & dead ->
        for (w : 1 .. INBOXES - 1) {
          if
