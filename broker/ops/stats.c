@@ -80,7 +80,7 @@ static void answer_built(struct http_exchange *ex, unsigned status, const char *
 static struct stats_sources sources_of(const struct stats_port *port)
 {
     struct stats_sources sources = port->sources;
-    sources.redis_up = port->redis_up(&sources.redis_since_unix_ms, port->redis_up_arg);
+    sources.redis_up = port->redis_up(&sources.redis_since_unix_ms, &sources.redis_part, port->redis_up_arg);
     return sources;
 }
 
@@ -95,6 +95,8 @@ static enum err find_reasons(const struct stats_port *port, struct buf *reasons)
         if (faults[i].worker)
             TRY(buf_printf(reasons, "worker %u ", faults[i].worker));
         TRY(buf_printf(reasons, "%s", fault_text(faults[i].kind)));
+        if (faults[i].kind == FAULT_REDIS && sources.redis_part[0])
+            TRY(buf_printf(reasons, ": %s,", sources.redis_part));
         if (faults[i].since_unix_ms)
             TRY(buf_printf(reasons, " since %s", log_time(faults[i].since_unix_ms, since)));
         TRY(buf_append_byte(reasons, '\n'));

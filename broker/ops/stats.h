@@ -20,8 +20,12 @@
 
 struct stats_port;
 
-/** Whether Redis can be used. @param[out] since_unix_ms  since when it cannot; set with false only. */
-typedef bool (*stats_redis_up_fn)(int64_t *since_unix_ms, void *arg);
+/**
+ * Whether Redis can be used.
+ * @param[out] since_unix_ms  since when it cannot; set with false only.
+ * @param[out] part           which part of it cannot, "" where that is all; valid until the next call.
+ */
+typedef bool (*stats_redis_up_fn)(int64_t *since_unix_ms, const char **part, void *arg);
 
 /**
  * Serve on @p fd from the next turn of the loop on.

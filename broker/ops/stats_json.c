@@ -106,8 +106,8 @@ enum err stats_json(const struct stats_sources *sources, struct buf *out)
     TRY(buf_printf(out, "{\"version\":\"%s\",\"now_unix_ms\":%" PRId64 ",", NANOPUSH_VERSION,
                    clock_unix_ms()));
     TRY(write_faults(sources, out));
-    TRY(buf_printf(out, ",\"redis\":{\"up\":%s,\"since_unix_ms\":%" PRId64 "},\"workers\":[",
-                   yes_no(sources->redis_up), sources->redis_since_unix_ms));
+    TRY(buf_printf(out, ",\"redis\":{\"up\":%s,\"since_unix_ms\":%" PRId64 ",\"down\":\"%s\"},\"workers\":[",
+                   yes_no(sources->redis_up), sources->redis_since_unix_ms, sources->redis_part));
     for (unsigned worker = 1; worker <= sources->worker_count; worker++)
         TRY(write_worker(sources, worker, out));
     TRY(buf_printf(out, "],"));

@@ -3,7 +3,7 @@
  *
  *     version, now_unix_ms, ready
  *     faults    what keeps logins from working, [] if nothing does: kind, text, advice, worker (0: of none), since_unix_ms
- *     redis     up, since_unix_ms
+ *     redis     up, since_unix_ms, down (which part is)
  *     workers   number, pid, ready, start_unix_ms, fault (null), probe_age_ms (null), phones, connections, portals,
  *               live, parked, memory_bytes (its own pages, shared ones left out)
  *     recent    newest first: unix_ms, process, severity, kind; names nobody
@@ -27,6 +27,7 @@ struct stats_sources {
     unsigned worker_count; /* at most WORKERS_MAX */
     bool redis_up;
     int64_t redis_since_unix_ms;
+    const char *redis_part; /* which part of it is down, where it is a part; else "" */
 };
 
 /** All faults there are now. @return how many, at most WORKERS_MAX + 1. */

@@ -31,13 +31,18 @@ struct ops {
     struct timer log_flush, probe, last_turns;
     bool redis_answers;
     int64_t redis_since_unix_ms; /* since when it does or does not */
+    struct buf redis_part;       /* which part of a Cluster is gone; NUL behind it */
 };
 
-static bool redis_up(int64_t *since_unix_ms, void *arg)
+static bool redis_up(int64_t *since_unix_ms, const char **part, void *arg)
 {
     struct ops *ops = arg;
-    *since_unix_ms = ops->redis_since_unix_ms;
-    return ops->redis_answers;
+    buf_done(&ops->redis_part);
+    bool told = store_describe(ops->domain.store, &ops->redis_part) == ERR_OK &&
+                buf_append_byte(&ops->redis_part, '\0') == ERR_OK;
+    *part = told ? (const char *)buf_view(&ops->redis_part).p : "";
+    *since_unix_ms = **part ? store_since_unix_ms(ops->domain.store) : ops->redis_since_unix_ms;
+    return ops->redis_answers && !**part;
 }
 
 /* A Redis that hangs holds its connections: only an answer shows that it is there. */
@@ -150,6 +155,7 @@ static void stop(struct ops *ops)
     loop_run(ops->loop);
     audit_close(ops->domain.audit);
     registry_free(ops->domain.registry);
+    buf_done(&ops->redis_part);
     router_free(ops->domain.router);
     stats_port_free(ops->stats);
     rpc_server_free(ops->admin);

@@ -7,11 +7,13 @@
 #include "base/mem.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "store/slot.h"
 
-#define MARK_KEY      "np1:{mark}"
+#define MARK_TAG      "mark"
 #define MARK_LIFE_MS  "60000"
 #define PROBE_WAIT_MS 500
 #define PROBE_MS      1000
+#define REMARK_MS     100
 
 enum lane_state {
     LANE_DOWN,   /* no connection */
@@ -24,14 +26,16 @@ struct durable_lane {
     struct loop *loop;
     struct redis_conn *conn;
     unsigned timeout_ms;
-    durable_lost_fn on_lost;
-    void *on_lost_arg;
+    const struct durable_handlers *handlers;
+    void *arg;
     enum lane_state state;
     int64_t since_mono_ms;
     struct list queue, group;    /* struct durable_write */
     struct redis_command *waits; /* the WAIT in flight, behind the group */
     struct redis_command *mark;  /* the SET before it */
     struct buf set, wait, probe_wait;
+    struct buf next_set; /* takes the place of set, once that is not under way; empty: none does */
+    bool mark_refused;   /* WAIT will say nothing of the group */
     struct timer probe, deadline;
 };
 
@@ -80,6 +84,42 @@ static void be_lonely(struct durable_lane *lane, enum err e)
     finish_all(&lane->queue, ERR_UNAVAILABLE);
 }
 
+/* The group goes back to the front of the queue, in order; its replies count for nothing. */
+static void send_again(struct durable_lane *lane)
+{
+    while (!list_empty(&lane->group)) {
+        struct durable_write *write = CONTAINER_OF(lane->group.prev, struct durable_write, node);
+        if (write->command)
+            redis_command_cancel(write->command);
+        freeReplyObject(write->reply);
+        write->command = NULL;
+        write->reply = NULL;
+        list_remove(&write->node);
+        list_append(lane->queue.next, &write->node); /* before the first */
+    }
+}
+
+static bool is_redirect(const redisReply *reply)
+{
+    return reply && reply->type == REDIS_REPLY_ERROR &&
+           redirect_parse(bytes_make(reply->str, (size_t)reply->len)).kind != REDIRECT_NONE;
+}
+
+/* What the node did not do goes back to who sent it, the rest is sent again. */
+static void split_group(struct durable_lane *lane)
+{
+    struct list elsewhere;
+    list_init(&elsewhere);
+    LIST_EACH_SAFE (node, &lane->group)
+        if (is_redirect(CONTAINER_OF(node, struct durable_write, node)->reply)) {
+            list_remove(node);
+            list_append(&elsewhere, node);
+        }
+    send_again(lane);
+    finish_all(&elsewhere, ERR_OK);
+    timer_start(&lane->deadline, 0);
+}
+
 static void on_waited(enum err e, const redisReply *reply, void *arg)
 {
     struct durable_lane *lane = arg;
@@ -88,6 +128,12 @@ static void on_waited(enum err e, const redisReply *reply, void *arg)
         LOG(ERROR, STORE, "wait-failed", "error=%s", LOG_STR(reply->str));
     struct list done; /* their callbacks may begin the next group */
     lane->waits = NULL;
+    if (lane->mark_refused) {
+        set_state(lane, LANE_ASKING);
+        timer_start(&lane->probe, REMARK_MS);
+        split_group(lane);
+        return;
+    }
     if (!replicated) {
         be_lonely(lane, e == ERR_TIMEOUT ? e : ERR_UNAVAILABLE);
         return;
@@ -103,12 +149,22 @@ static void on_marked(enum err e, const redisReply *reply, void *arg)
 {
     struct durable_lane *lane = arg;
     lane->mark = NULL;
-    if (e == ERR_OK && reply->type == REDIS_REPLY_ERROR)
-        LOG(ERROR, STORE, "mark-failed", "error=%s", LOG_STR(reply->str));
+    if (e != ERR_OK || reply->type != REDIS_REPLY_ERROR)
+        return;
+    LOG(WARN, STORE, "mark-refused", "error=%s", LOG_STR(reply->str));
+    lane->mark_refused = is_redirect(reply);
+    if (lane->mark_refused)
+        lane->handlers->on_mark_refused(lane->arg);
 }
 
 static void send_wait(struct durable_lane *lane, const struct buf *wait)
 {
+    if (buf_len(&lane->next_set)) {
+        buf_done(&lane->set);
+        lane->set = lane->next_set;
+        lane->next_set = (struct buf){0};
+    }
+    lane->mark_refused = false;
     lane->mark = redis_conn_send(lane->conn, buf_view(&lane->set), lane->timeout_ms, on_marked, lane);
     lane->waits =
         redis_conn_send(lane->conn, buf_view(wait), lane->timeout_ms + PROBE_WAIT_MS, on_waited, lane);
@@ -144,8 +200,9 @@ static void flush(struct durable_lane *lane)
     while (!list_empty(&lane->queue)) {
         struct durable_write *write = CONTAINER_OF(lane->queue.next, struct durable_write, node);
         int64_t left_ms = write->due_mono_ms - clock_mono_ms();
-        write->command = redis_conn_send(lane->conn, write->encoded, left_ms > 1 ? (unsigned)left_ms : 1,
-                                         on_written, write);
+        unsigned timeout_ms = left_ms > 1 ? (unsigned)left_ms : 1;
+        if (!write->asking || redis_conn_send_asking(lane->conn, timeout_ms))
+            write->command = redis_conn_send(lane->conn, write->encoded, timeout_ms, on_written, write);
         if (!write->command)
             break; /* full: the next group */
         list_remove(&write->node);
@@ -176,7 +233,6 @@ static void on_up(void *arg)
     ask(lane);
 }
 
-/* The group goes back to the front of the queue, in order: its replies count for nothing on another server. */
 static void on_down(void *arg)
 {
     struct durable_lane *lane = arg;
@@ -188,19 +244,10 @@ static void on_down(void *arg)
             redis_command_cancel(*sent[i]);
         *sent[i] = NULL;
     }
-    while (!list_empty(&lane->group)) {
-        struct durable_write *write = CONTAINER_OF(lane->group.prev, struct durable_write, node);
-        if (write->command)
-            redis_command_cancel(write->command);
-        freeReplyObject(write->reply);
-        write->command = NULL;
-        write->reply = NULL;
-        list_remove(&write->node);
-        list_append(lane->queue.next, &write->node); /* before the first */
-    }
+    send_again(lane);
     if (!list_empty(&lane->queue))
         timer_start(&lane->deadline, 0);
-    lane->on_lost(lane->on_lost_arg);
+    lane->handlers->on_lost(lane->arg);
 }
 
 static const struct redis_conn_handlers handlers = {.on_up = on_up, .on_down = on_down};
@@ -213,22 +260,34 @@ static enum err encode_wait(unsigned timeout_ms, struct buf *out)
     return redis_encode(3, argv, out);
 }
 
-struct durable_lane *durable_lane_open(struct loop *loop, const struct redis_login *login,
-                                       unsigned timeout_ms, durable_lost_fn fn, void *arg)
+void durable_lane_mark(struct durable_lane *lane, const char *tag)
 {
-    const struct bytes set[] = {bytes_of("SET"), bytes_of(MARK_KEY), bytes_of("1"), bytes_of("PX"),
+    char key[64];
+    snprintf(key, sizeof key, "np1:{%s}:mark", tag);
+    const struct bytes set[] = {bytes_of("SET"), bytes_of(key), bytes_of("1"), bytes_of("PX"),
                                 bytes_of(MARK_LIFE_MS)};
+    struct buf *next = lane->mark ? &lane->next_set : &lane->set;
+    buf_done(next);
+    if (redis_encode(5, set, next) != ERR_OK)
+        abort(); /* some dozen bytes, see mem_new() */
+}
+
+struct durable_lane *durable_lane_open(struct loop *loop, const struct redis_login *login,
+                                       unsigned timeout_ms, const struct durable_handlers *lane_handlers,
+                                       void *arg)
+{
     struct durable_lane *lane = mem_new(sizeof *lane);
     lane->loop = loop;
     lane->timeout_ms = timeout_ms;
-    lane->on_lost = fn;
-    lane->on_lost_arg = arg;
+    lane->handlers = lane_handlers;
+    lane->arg = arg;
     lane->since_mono_ms = clock_mono_ms();
     list_init(&lane->queue);
     list_init(&lane->group);
     timer_init(&lane->probe, loop, on_probe_due, lane);
     timer_init(&lane->deadline, loop, on_deadline, lane);
-    if (redis_encode(5, set, &lane->set) != ERR_OK || encode_wait(timeout_ms, &lane->wait) != ERR_OK ||
+    durable_lane_mark(lane, MARK_TAG);
+    if (encode_wait(timeout_ms, &lane->wait) != ERR_OK ||
         encode_wait(PROBE_WAIT_MS, &lane->probe_wait) != ERR_OK)
         abort(); /* some dozen bytes, see mem_new() */
     lane->conn = redis_conn_open(loop, login, NULL, timeout_ms, &handlers, lane);
@@ -257,13 +316,14 @@ void durable_lane_close(struct durable_lane *lane)
         durable_cancel(CONTAINER_OF(lane->queue.next, struct durable_write, node));
     redis_conn_close(lane->conn);
     buf_done(&lane->set);
+    buf_done(&lane->next_set);
     buf_done(&lane->wait);
     buf_done(&lane->probe_wait);
     free(lane);
 }
 
-bool durable_send(struct durable_lane *lane, struct durable_write *write, struct bytes encoded,
-                  redis_reply_fn fn, void *arg)
+bool durable_send(struct durable_lane *lane, struct durable_write *write, bool asking, struct bytes encoded,
+                  unsigned timeout_ms, redis_reply_fn fn, void *arg)
 {
     int64_t now_mono_ms = clock_mono_ms();
     bool gone = lane->state == LANE_DOWN && now_mono_ms - lane->since_mono_ms >= lane->timeout_ms;
@@ -271,8 +331,8 @@ bool durable_send(struct durable_lane *lane, struct durable_write *write, struct
         METRIC_ADD(STORE_UNREPLICATED, 1);
         return false;
     }
-    *write = (struct durable_write){.lane = lane, .encoded = encoded, .fn = fn, .arg = arg};
-    write->due_mono_ms = now_mono_ms + lane->timeout_ms;
+    *write = (struct durable_write){.lane = lane, .encoded = encoded, .asking = asking, .fn = fn, .arg = arg};
+    write->due_mono_ms = now_mono_ms + timeout_ms;
     list_append(&lane->queue, &write->node);
     flush(lane);
     if (!timer_armed(&lane->deadline))

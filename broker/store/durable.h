@@ -7,6 +7,7 @@
  *
  * The SET makes WAIT mean something for a command that was repeated and wrote nothing any more: what a connection has
  * not written WAIT takes for replicated. Replication keeps the order, so a replica that has the SET has all before it.
+ * A group whose SET was refused (its slot has left this node of a Cluster) is sent again, with a SET elsewhere.
  * While there is no replica nothing is sent, and every write is refused at once.
  */
 #ifndef NANOPUSH_STORE_DURABLE_H
@@ -21,6 +22,7 @@ struct durable_write {
     struct list node; /* in queue or group */
     struct durable_lane *lane;
     struct bytes encoded;
+    bool asking;
     int64_t due_mono_ms;
     redis_reply_fn fn;
     void *arg;
@@ -28,15 +30,22 @@ struct durable_write {
     redisReply *reply;             /* kept until WAIT has answered */
 };
 
-/** Its connection was lost, or could not be made. Called from the loop. */
-typedef void (*durable_lost_fn)(void *arg);
+/** Called from the loop. */
+struct durable_handlers {
+    void (*on_lost)(void *arg);         /* its connection was lost, or could not be made */
+    void (*on_mark_refused)(void *arg); /* durable_lane_mark() has to say another tag, within this call */
+};
 
-/** @param login  kept. @param timeout_ms  of every write, from durable_send() to its callback. */
+/** @param login  kept. @param handlers  kept. @param timeout_ms  of every write, from durable_send() to its callback. */
 struct durable_lane *durable_lane_open(struct loop *loop, const struct redis_login *login,
-                                       unsigned timeout_ms, durable_lost_fn fn, void *arg);
+                                       unsigned timeout_ms, const struct durable_handlers *handlers,
+                                       void *arg);
 
 /** As redis_conn_dial(). */
 void durable_lane_dial(struct durable_lane *lane, const struct address *address);
+
+/** The key of the SET has this hash tag from now on. */
+void durable_lane_mark(struct durable_lane *lane, const char *tag);
 
 /** As redis_conn_hold(). */
 void durable_lane_hold(struct durable_lane *lane);
@@ -46,11 +55,13 @@ void durable_lane_close(struct durable_lane *lane);
 
 /**
  * Send. @p fn runs once, never within this call: its error is ERR_UNAVAILABLE when no replica has it, ERR_TIMEOUT.
- * @param encoded  as of redis_encode(); the caller's until the callback or the cancellation.
+ * @param asking      ASKING goes before it.
+ * @param encoded     as of redis_encode(); the caller's until the callback or the cancellation.
+ * @param timeout_ms  until the callback.
  * @return false, and no callback, while there is no replica or no connection.
  */
-bool durable_send(struct durable_lane *lane, struct durable_write *write, struct bytes encoded,
-                  redis_reply_fn fn, void *arg);
+bool durable_send(struct durable_lane *lane, struct durable_write *write, bool asking, struct bytes encoded,
+                  unsigned timeout_ms, redis_reply_fn fn, void *arg);
 
 /** No callback will come; what was sent may take effect. */
 void durable_cancel(struct durable_write *write);

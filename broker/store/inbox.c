@@ -13,6 +13,7 @@
 #define INBOX_LIFE_MS   30000
 #define RENEW_MS        5000
 #define REREAD_MS       1000
+#define FOLLOW_MS       100
 #define READ_BLOCK_MS   10000
 #define READ_COUNT      "256"
 #define ENTRY_ID_SIZE   48
@@ -27,7 +28,7 @@ struct inbox {
     struct redis_command *read;
     struct buf encoded;      /* the read's */
     struct store_call *call; /* open or renew under way */
-    struct timer renew, reread;
+    struct timer renew, reread, follow;
     char boot[HEX_SIZE(8)];
     unsigned generation;
     char name[INBOX_SIZE]; /* "" while there is none */
@@ -74,10 +75,33 @@ static void take_entry(struct inbox *inbox, const redisReply *entry)
     record__hint__free_unpacked(hint, NULL);
 }
 
+/* Its slot was moved to another node, with what is in it: read on there, and not at once, for this is the reader's
+   callback. @return false if the error is another one. */
+static bool follow_slot(struct inbox *inbox, struct bytes error)
+{
+    if (!redis_moved(inbox->store->redis, error))
+        return false;
+    timer_start(&inbox->follow, FOLLOW_MS);
+    return true;
+}
+
+static void on_follow_due(void *arg)
+{
+    struct inbox *inbox = arg;
+    struct key key = key_inbox(inbox->name);
+    if (!inbox->name[0] || !redis_find(inbox->store->redis, &key, &inbox->reader_address))
+        return; /* the renewal will see to it */
+    redis_conn_dial(inbox->reader, &inbox->reader_address);
+    read_next(inbox);
+}
+
 static void on_entries(enum err e, const redisReply *reply, void *arg)
 {
     struct inbox *inbox = arg;
     inbox->read = NULL;
+    if (e == ERR_OK && reply->type == REDIS_REPLY_ERROR &&
+        follow_slot(inbox, bytes_make(reply->str, (size_t)reply->len)))
+        return;
     if (e == ERR_OK && reply->type == REDIS_REPLY_ERROR) { /* LOADING, or not a stream: not at once again */
         LOG(WARN, STORE, "inbox-unreadable", "error=%s", LOG_STR(reply->str));
         timer_start(&inbox->reread, REREAD_MS);
@@ -137,6 +161,7 @@ static void open_next(struct inbox *inbox)
 {
     struct store *store = inbox->store;
     timer_cancel(&inbox->reread);
+    timer_cancel(&inbox->follow);
     snprintf(inbox->name, sizeof inbox->name, "w%u.%s.%u", store->options.slot, inbox->boot,
              ++inbox->generation);
     struct key key = key_inbox(inbox->name);
@@ -169,13 +194,15 @@ static void on_renewed(struct store_call *call, enum err e, const redisReply *re
     timer_start(&inbox->renew, RENEW_MS);
 }
 
-/* Another server has it than the one that it is read from. That may have a copy, but of what age nobody knows. */
+/* Another server has it than the one that it is read from, which is master no more. That one may have a copy, but of what
+   age nobody knows. Where its slot was moved from a master to another the read is told. */
 static bool has_moved(const struct inbox *inbox)
 {
     struct key key = key_inbox(inbox->name);
     struct address address;
     return redis_find(inbox->store->redis, &key, &address) &&
-           !address_equal(&address, &inbox->reader_address);
+           !address_equal(&address, &inbox->reader_address) &&
+           !redis_serves(inbox->store->redis, &inbox->reader_address);
 }
 
 void inbox_check(struct inbox *inbox)
@@ -209,6 +236,7 @@ struct inbox *inbox_new(struct store *store)
     hex_encode(bytes_make(boot, sizeof boot), inbox->boot);
     timer_init(&inbox->renew, store->loop, on_renew_due, inbox);
     timer_init(&inbox->reread, store->loop, on_reread_due, inbox);
+    timer_init(&inbox->follow, store->loop, on_follow_due, inbox);
     return inbox;
 }
 
@@ -220,6 +248,7 @@ void inbox_free(struct inbox *inbox)
     const struct bytes argv[] = {bytes_of("DEL"), bytes_of(key.text)};
     timer_cancel(&inbox->renew);
     timer_cancel(&inbox->reread);
+    timer_cancel(&inbox->follow);
     store_cancel(inbox->call);
     redis_conn_close(inbox->reader);
     buf_done(&inbox->encoded);

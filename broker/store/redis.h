@@ -2,6 +2,10 @@
  * Redis as it is deployed: which connection a command goes over. Internal to store/.
  *
  *     redis_send(key, command) -> the server that has the key -> its connection -> reply
+ *                                     ^--- MOVED, ASK, TRYAGAIN, CLUSTERDOWN -----'
+ *
+ * What a node of a Cluster refuses is sent on until its time is over: to where MOVED or ASK says, at once, and else, after
+ * a moment, to whom the map names by then. What waits for a node that was lost follows its slot to the next one.
  */
 #ifndef NANOPUSH_STORE_REDIS_H
 #define NANOPUSH_STORE_REDIS_H
@@ -15,7 +19,7 @@ struct redis_request;
 
 /** Called from the loop, never inside a call. Members may be NULL. */
 struct redis_handlers {
-    void (*on_up)(void *arg);   /* every server can be reached, again */
+    void (*on_up)(void *arg);   /* a server can be reached, again */
     void (*on_down)(void *arg); /* one cannot */
 };
 
@@ -30,7 +34,7 @@ struct redis *redis_open(struct loop *loop, const struct redis_options *options,
 /** Requests end in silence, though what was written still goes out. NULL is allowed. */
 void redis_close(struct redis *redis);
 
-/** True while every server can be reached. */
+/** True while every server can be reached, and each key has one. */
 bool redis_up(const struct redis *redis);
 
 /** Since when redis_up() says what it says. */
@@ -53,5 +57,17 @@ void redis_cancel(struct redis_request *request);
 
 /** The server that has @p key, for a connection of the caller's own. False while that is not known. */
 bool redis_find(const struct redis *redis, const struct key *key, struct address *ret);
+
+/** True while the server at @p address has keys. One that has none any more has handed over, or lost, what it had. */
+bool redis_serves(const struct redis *redis, const struct address *address);
+
+/**
+ * An error reply on a connection of the caller's own.
+ * @return true where it is one of a Cluster's: ask redis_find() again in a moment, and send again.
+ */
+bool redis_moved(struct redis *redis, struct bytes error);
+
+/** For people, which part is gone, where it is a part: "slots 0-5460 have no master that answers". @return ERR_OK; ERR_NOMEM. */
+MUST_CHECK enum err redis_describe(const struct redis *redis, struct buf *out);
 
 #endif

@@ -369,6 +369,8 @@ void redis_conn_dial(struct redis_conn *c, const struct address *address)
     }
     c->address = *address;
     c->backoff_ms = 0;
+    if (c->up)
+        set_up(c, false); /* by ourselves: nothing to be told as lost */
     if (c->stream)
         stream_abort(c->stream, CLOSE_LOCAL);
     else
@@ -436,6 +438,11 @@ struct redis_command *redis_conn_send(struct redis_conn *c, struct bytes encoded
     if (!timer_armed(&c->deadline))
         arm_deadline(c);
     return command;
+}
+
+bool redis_conn_send_asking(struct redis_conn *c, unsigned timeout_ms)
+{
+    return redis_conn_send(c, bytes_of("*1\r\n$6\r\nASKING\r\n"), timeout_ms, NULL, NULL) != NULL;
 }
 
 void redis_command_cancel(struct redis_command *command)

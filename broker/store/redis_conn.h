@@ -80,6 +80,13 @@ int64_t redis_conn_since_unix_ms(const struct redis_conn *c);
 struct redis_command *redis_conn_send(struct redis_conn *c, struct bytes encoded, unsigned timeout_ms,
                                       redis_reply_fn fn, void *arg);
 
+/**
+ * Have the command that is sent next taken by a node of a Cluster that only imports its slot. After a loss it is not
+ * said again: that command is then told where to go anew.
+ * @return false as redis_conn_send() returns NULL.
+ */
+MUST_CHECK bool redis_conn_send_asking(struct redis_conn *c, unsigned timeout_ms);
+
 /** Within a redis_reply_fn: the reply becomes the caller's, to be freed with freeReplyObject(). */
 void redis_conn_keep_reply(struct redis_conn *c);
 

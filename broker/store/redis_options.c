@@ -11,7 +11,7 @@
 
 bool redis_is_named(const struct config *config)
 {
-    return config->redis[0] || config->redis_sentinels.count;
+    return config->redis[0] || config->redis_sentinels.count || config->redis_cluster.count;
 }
 
 /* Looked up here, once: workers only ever dial addresses. */
@@ -72,15 +72,18 @@ static enum err set_up_tls(const struct config *config, struct redis_login *logi
 static enum err find_servers(const struct config *config, const char *embedded, struct redis_options *ret,
                              struct buf *why)
 {
-    const struct config_strings *sentinels = &config->redis_sentinels;
-    if (config->redis[0] && sentinels->count)
-        return REFUSE(why, "redis and redis_sentinels exclude each other");
-    ret->kind = sentinels->count ? REDIS_SENTINEL : REDIS_SINGLE;
-    ret->address_count = sentinels->count ? sentinels->count : 1;
+    bool sentinels = config->redis_sentinels.count > 0;
+    const struct config_strings *several = sentinels ? &config->redis_sentinels : &config->redis_cluster;
+    if ((config->redis[0] != '\0') + sentinels + (config->redis_cluster.count > 0) > 1)
+        return REFUSE(why, "redis, redis_sentinels and redis_cluster exclude each other");
+    ret->kind = sentinels ? REDIS_SENTINEL : several->count ? REDIS_CLUSTER : REDIS_SINGLE;
+    ret->address_count = several->count ? several->count : 1;
     if (ret->kind == REDIS_SINGLE)
         return look_up(config->redis[0] ? config->redis : embedded, &ret->addresses[0], why);
-    for (size_t i = 0; i < sentinels->count; i++)
-        TRY(look_up(sentinels->at[i], &ret->addresses[i], why));
+    if (ret->kind == REDIS_CLUSTER && config->redis_database)
+        return REFUSE(why, "redis_database: a Redis Cluster has number 0 only");
+    for (size_t i = 0; i < several->count; i++)
+        TRY(look_up(several->at[i], &ret->addresses[i], why));
     return ERR_OK;
 }
 

@@ -16,12 +16,13 @@
 enum redis_kind {
     REDIS_SINGLE,   /* one server; the embedded one too */
     REDIS_SENTINEL, /* a master, which Sentinels name */
+    REDIS_CLUSTER,  /* masters, which share the keys by their slots */
 };
 
 struct redis_options {
     enum redis_kind kind;
     size_t address_count;
-    struct address addresses[REDIS_ADDRESSES_MAX]; /* the server; the Sentinels */
+    struct address addresses[REDIS_ADDRESSES_MAX]; /* the server; the Sentinels; nodes to begin with */
     const char *master_name;
     bool replicated;                          /* durable writes wait for a replica */
     struct redis_login login, sentinel_login; /* their passwords are in the next two */

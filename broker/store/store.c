@@ -10,7 +10,7 @@
 static void on_up(void *arg)
 {
     struct store *store = arg;
-    METRIC_SET(STORE_UP, 1);
+    METRIC_SET(STORE_UP, redis_up(store->redis));
     if (store->inbox)
         inbox_check(store->inbox);
     if (store->events && store->events->on_up)
@@ -77,6 +77,11 @@ struct store_call *store_ping(struct store *store, store_done_fn fn, void *arg)
     call_key(call, key_index("organisations")); /* whoever has that one */
     call_send_command(call, 1, argv, on_pong);
     return call;
+}
+
+enum err store_describe(const struct store *store, struct buf *out)
+{
+    return redis_describe(store->redis, out);
 }
 
 bool store_up(const struct store *store)

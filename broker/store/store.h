@@ -17,6 +17,7 @@
 #ifndef NANOPUSH_STORE_STORE_H
 #define NANOPUSH_STORE_STORE_H
 
+#include "base/buf.h"
 #include "core/loop.h"
 #include "store/challenge_state.h"
 #include "store/key.h"
@@ -55,11 +56,14 @@ struct store *store_open(struct loop *loop, const struct secret *secret, const s
  */
 void store_close(struct store *store);
 
-/** True while connected. */
+/** True while connected, to all of a Cluster. */
 bool store_up(const struct store *store);
 
 /** Since when store_up() says what it says. */
 int64_t store_since_unix_ms(const struct store *store);
+
+/** For people, which part of a Cluster is gone; nothing where none is. @return ERR_OK; ERR_NOMEM (@p out may hold a part). */
+MUST_CHECK enum err store_describe(const struct store *store, struct buf *out);
 
 /** The present inbox's name; "" while there is none. */
 const char *store_inbox(const struct store *store);

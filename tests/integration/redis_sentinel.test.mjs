@@ -274,5 +274,5 @@ test("Sentinels that do not know the name, or hear the wrong password: the log s
 test("a redis and Sentinels exclude each other", (t) => {
   const broker = new Broker({ redis: "127.0.0.1:1", redis_sentinels: ["127.0.0.1:2"] });
   t.after(() => broker.stop());
-  assert.match(runProgram("--config", broker.configFile).stderr, /redis and redis_sentinels exclude each other/);
+  assert.match(runProgram("--config", broker.configFile).stderr, /redis, redis_sentinels and redis_cluster exclude each other/);
 });

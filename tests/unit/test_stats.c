@@ -46,8 +46,9 @@ static void run_one_turn(struct loop *loop)
     loop_run(loop);
 }
 
-static bool redis_up(int64_t *since_unix_ms, void *arg)
+static bool redis_up(int64_t *since_unix_ms, const char **part, void *arg)
 {
+    *part = "";
     struct fixture *f = arg;
     if (!f->redis_up)
         *since_unix_ms = 1795517409123;
