@@ -18,11 +18,16 @@ static const int64_t reread_at_ms[] = {2000, 10000};
 #define RETRY_MS   1000 /* Redis did not answer, or its clock says that the time is not quite over */
 #define LONGEST_MS 600000
 
+/* With a new inbox, or a Redis that is back, what is watched is read again at this pace: some 12,000 a second. */
+#define RENEW_PER_TICK 256
+#define RENEW_TICK_MS  20
+
 enum subject_kind { SUBJECT_CHALLENGE, SUBJECT_ENROLMENT };
 
 /* Every watch on one id. */
 struct subject {
     struct table_node node; /* in watches.subjects, by id */
+    struct list renewal;    /* in watches.renewals, or alone */
     struct watches *owner;
     enum subject_kind kind;
     char id[ID_SIZE];
@@ -51,6 +56,8 @@ struct watch {
 struct watches {
     struct domain *domain;
     struct table subjects;
+    struct list renewals; /* to be read again, in turn */
+    struct timer renew;
 };
 
 static void read_now(struct subject *subject);
@@ -69,6 +76,7 @@ static struct subject *find_subject(struct watches *watches, const char *id, enu
 static void subject_free(struct subject *subject)
 {
     table_remove(&subject->owner->subjects, &subject->node);
+    list_remove(&subject->renewal);
     store_cancel(subject->read);
     deferral_cancel(&subject->look);
     timer_cancel(&subject->timer);
@@ -234,6 +242,7 @@ static void read_now(struct subject *subject)
 {
     struct store *store = subject->owner->domain->store;
     timer_cancel(&subject->timer);
+    list_remove(&subject->renewal);
     subject->again = subject->read != NULL;
     if (subject->read)
         return;
@@ -264,6 +273,7 @@ static struct watch *watch_new(struct watches *watches, const char *id, enum sub
         subject->kind = kind;
         memcpy(subject->id, id, ID_SIZE);
         list_init(&subject->watches);
+        list_init(&subject->renewal);
         timer_init(&subject->timer, watches->domain->loop, on_timer, subject);
         deferral_init(&subject->look, on_look, subject);
         subject->started_mono_ms = clock_mono_ms();
@@ -326,16 +336,28 @@ void watches_settled(struct watches *watches, const struct challenge_view *view)
     show_challenge(subject, view);
 }
 
+static void on_renew_tick(void *arg)
+{
+    struct watches *watches = arg;
+    for (unsigned i = 0; i < RENEW_PER_TICK && !list_empty(&watches->renewals); i++)
+        read_now(CONTAINER_OF(watches->renewals.next, struct subject, renewal));
+    if (!list_empty(&watches->renewals))
+        timer_start(&watches->renew, RENEW_TICK_MS);
+}
+
 static void renew(struct table_node *node, void *arg)
 {
-    (void)arg;
-    read_now(CONTAINER_OF(node, struct subject, node));
+    struct watches *watches = arg;
+    struct subject *subject = CONTAINER_OF(node, struct subject, node);
+    list_remove(&subject->renewal);
+    list_append(&watches->renewals, &subject->renewal);
 }
 
 void watches_renew(struct watches *watches)
 {
     challenge_cache_doubt(watches->domain->challenge_cache);
-    table_each(&watches->subjects, renew, NULL);
+    table_each(&watches->subjects, renew, watches);
+    timer_start(&watches->renew, 0);
 }
 
 bool watches_full(const struct domain *domain)
@@ -353,6 +375,8 @@ struct watches *watches_new(struct domain *domain)
 {
     struct watches *watches = mem_new(sizeof *watches);
     watches->domain = domain;
+    list_init(&watches->renewals);
+    timer_init(&watches->renew, domain->loop, on_renew_tick, watches);
     return watches;
 }
 
@@ -369,6 +393,7 @@ void watches_free(struct watches *watches)
 {
     if (!watches)
         return;
+    timer_cancel(&watches->renew);
     table_each(&watches->subjects, drop, NULL);
     table_done(&watches->subjects);
     free(watches);

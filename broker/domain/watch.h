@@ -54,7 +54,7 @@ void watches_changed(struct watches *watches, const char *id);
  */
 void watches_settled(struct watches *watches, const struct challenge_view *view);
 
-/** This worker has a new inbox: register there, and read, everything that is watched. */
+/** This worker has a new inbox, or Redis is back: register there, and read, everything that is watched, paced. */
 void watches_renew(struct watches *watches);
 
 #endif

@@ -374,6 +374,33 @@ static void lost_news_are_found_by_reading_again(void **state)
 
 /* ---- Redis and the inbox come and go ---- */
 
+/* No turn sends more than its share of reads; in the end each was read. */
+static void renewal_of_many_is_paced(void **state)
+{
+    enum { MANY = 600, SHARE = 256 };
+    static struct watcher many[MANY];
+    int64_t begin, last, most = 0;
+    (void)state;
+    for (unsigned i = 0; i < MANY; i++) {
+        struct person person = person_new();
+        char id[ID_SIZE];
+        Record__Enrolment record = enrolment_of(&person, id, true);
+        assert_int_equal(enrolment_create(&a, &record, LIFE_MS), ERR_OK);
+        follow_enrolment(&near, &many[i], id);
+        TURN_UNTIL(many[i].snapshots == 1);
+    }
+    begin = last = metrics_sum(metrics, METRIC_STORE_COMMANDS);
+    watches_renew(near.domain.watches);
+    for (int64_t sum; last < begin + MANY; last = sum) {
+        turn(1);
+        sum = metrics_sum(metrics, METRIC_STORE_COMMANDS);
+        most = sum - last > most ? sum - last : most;
+    }
+    assert_in_range(most, SHARE / 2, SHARE + SHARE / 4); /* and what else there is to say */
+    for (unsigned i = 0; i < MANY; i++)
+        watch_cancel(many[i].watch);
+}
+
 static void new_inbox_is_registered_and_all_is_read_again(void **state)
 {
     (void)state;
@@ -462,6 +489,7 @@ int main(void)
         TEST(callback_may_cancel_the_last_and_start_another),
         TEST(watchers_settle_what_is_over_and_count_it_once),
         TEST(lost_news_are_found_by_reading_again),
+        TEST(renewal_of_many_is_paced),
         TEST(new_inbox_is_registered_and_all_is_read_again),
         TEST(who_has_a_snapshot_waits_while_redis_is_away),
         TEST(enrolment_is_watched_until_it_is_done),
