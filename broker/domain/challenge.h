@@ -76,7 +76,7 @@ struct challenge_op *challenge_resend(struct domain *domain, const struct challe
 /** Its time is over: settle it, tell everybody. Nobody waits for this; a watch that sees it unsettled calls again. */
 void challenge_expire(struct domain *domain, const struct challenge_view *view);
 
-/** Nobody is known to have it, though time has passed: push it to where the phones hang now. */
+/** Some phone is not known to have it, though time has passed: push it to where those hang now that have not got it. */
 void challenge_push_again(struct domain *domain, const struct challenge_view *view);
 
 /** True if a phone of these capabilities (enum capability) can do the challenge's mode. */

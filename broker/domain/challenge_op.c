@@ -243,7 +243,17 @@ struct push_again {
     Record__Challenge *record;
     uint32_t attempt;
     int64_t now_unix_ms, expire_unix_ms;
+    size_t progress_count;
+    struct challenge_progress progress[]; /* of those that have it */
 };
+
+static bool has_it(const struct push_again *again, const char *device_id)
+{
+    for (size_t i = 0; i < again->progress_count; i++)
+        if (strcmp(again->progress[i].device_id, device_id) == 0)
+            return true;
+    return false;
+}
 
 static void on_devices_again(enum err e, const struct user_view *view, void *arg)
 {
@@ -251,7 +261,7 @@ static void on_devices_again(enum err e, const struct user_view *view, void *arg
     for (size_t i = 0; e == ERR_OK && i < view->device_count; i++) {
         struct route route = {.presence = view->devices[i].presence};
         unsigned needed = capability_of(again->record->mode);
-        if ((route.presence.capabilities & needed) != needed)
+        if ((route.presence.capabilities & needed) != needed || has_it(again, view->devices[i].record->id))
             continue;
         memcpy(route.device_id, view->devices[i].record->id, ID_SIZE);
         push_to(again->domain, again->record, again->attempt, again->now_unix_ms, again->expire_unix_ms,
@@ -263,8 +273,11 @@ static void on_devices_again(enum err e, const struct user_view *view, void *arg
 
 void challenge_push_again(struct domain *domain, const struct challenge_view *view)
 {
-    struct push_again *again = mem_new(sizeof *again);
+    struct push_again *again = mem_new(sizeof *again + view->progress_count * sizeof *view->progress);
     again->domain = domain;
+    again->progress_count = view->progress_count;
+    for (size_t i = 0; i < view->progress_count; i++)
+        again->progress[i] = view->progress[i];
     again->attempt = view->attempt;
     again->now_unix_ms = view->now_unix_ms;
     again->expire_unix_ms = view->expire_unix_ms;

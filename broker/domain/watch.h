@@ -6,7 +6,7 @@
  *            '--- snapshot -----'
  *
  * A hint may be lost; these re-reads are why that loses nothing. Whoever waits also keeps the challenge moving: when it
- * is found undelivered at a re-read it is pushed again, and when its time is over it is settled as expired.
+ * is found undelivered to some phone at a re-read it is pushed again to that, and when its time is over it is settled as expired.
  */
 #ifndef NANOPUSH_DOMAIN_WATCH_H
 #define NANOPUSH_DOMAIN_WATCH_H

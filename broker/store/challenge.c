@@ -147,6 +147,7 @@ static enum err read_view(struct store_call *call, const redisReply *reply, stru
     view->expire_unix_ms = reply_int(reply, 4);
     view->settle_unix_ms = reply_int(reply, 5);
     view->attempt = (unsigned)reply_int(reply, 8);
+    view->attached_count = (size_t)reply_int(reply, 9);
     if (state_has_answer(view->state)) {
         /* The state stands there in the clear; what counts is that a worker sealed the same. */
         TRY(record_open(call->store->secret, &key, "settlement", reply_bytes(reply, 6),

@@ -466,6 +466,7 @@ struct challenge_view {
     const Record__Settlement *settlement; /* of the states that an answer makes; never missing then */
     const struct challenge_progress *progress;
     size_t progress_count;
+    size_t attached_count; /* phones that were attached when it was made, and to get it; 0: not known */
 };
 
 typedef void (*store_challenge_fn)(enum err e, const struct challenge_view *view, void *arg);

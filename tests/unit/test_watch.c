@@ -372,6 +372,27 @@ static void lost_news_are_found_by_reading_again(void **state)
     watch_cancel(delivered.watch);
 }
 
+/* A worker that dies between its hints to two phones: the second is found by whoever waits. */
+static void phone_that_was_left_out_is_pushed_to(void **state)
+{
+    (void)state;
+    struct person person = person_with_phone(), second = person_with_other_phone(&person);
+    struct watcher w;
+    char id[ID_SIZE];
+    enrol(&a, &second);
+    hang(&far, &person, 5);
+    hang(&far, &second, 6);
+    challenge_new(&a, &person, id, LIFE_MS);
+    assert_int_equal(progress(&a, id, person.phone, 3), ERR_OK);
+    follow(&near, &w, id, 0);
+    TURN_UNTIL(far.push_count > 0);
+    assert_string_equal(far.last.device_id, second.phone);
+    assert_int_equal(far.last.connection, 6);
+    turn(100);
+    assert_int_equal(far.push_count, 1);
+    watch_cancel(w.watch);
+}
+
 /* ---- Redis and the inbox come and go ---- */
 
 /* No turn sends more than its share of reads; in the end each was read. */
@@ -490,6 +511,7 @@ int main(void)
         TEST(watchers_settle_what_is_over_and_count_it_once),
         TEST(lost_news_are_found_by_reading_again),
         TEST(renewal_of_many_is_paced),
+        TEST(phone_that_was_left_out_is_pushed_to),
         TEST(new_inbox_is_registered_and_all_is_read_again),
         TEST(who_has_a_snapshot_waits_while_redis_is_away),
         TEST(enrolment_is_watched_until_it_is_done),

@@ -71,7 +71,7 @@ if not again then
   end
   expires = string.format('%d', now + life)
   local fields = {'record', record, 'state', 'pending', 'revision', 1, 'created', now, 'expires', expires,
-    'session', session, 'attempt', 1, 'sent', now}
+    'session', session, 'attempt', 1, 'sent', now, 'attached', count_attached(routes)}
   if ARGV[10] ~= '' then
     fields[#fields + 1] = 'w:' .. ARGV[10]
     fields[#fields + 1] = 1

@@ -34,6 +34,17 @@ local function routes_of(devices, presence_key, needed)
   return routes, #active
 end
 
+-- How many of them hang on a worker: of those whose connection ended only the capabilities are left.
+local function count_attached(routes)
+  local attached = 0
+  for i = 2, #routes, 2 do
+    if string.match(routes[i], '^[^#]') then
+      attached = attached + 1
+    end
+  end
+  return attached
+end
+
 local function device_routes(devices_key, presence_key)
   local routes = routes_of(redis.call('HGETALL', devices_key), presence_key, 0)
   return routes
@@ -88,11 +99,11 @@ local function progress_of(challenge)
 end
 
 -- What a challenge is, as scripts return it: now, state, revision, created, expires, settled or '', settlement or '',
--- {device id, progress, ...}, attempt.
+-- {device id, progress, ...}, attempt, phones that were attached when it was made ('0': not known).
 local function view_of(challenge, now)
   return {tostring(now), challenge.state or '', challenge.revision or '0', challenge.created or '0',
     challenge.expires or '0', challenge.settled or '', challenge.settlement or '', progress_of(challenge),
-    challenge.attempt or '1'}
+    challenge.attempt or '1', challenge.attached or '0'}
 end
 
 -- The same inboxes of a challenge or enrolment that was not read as a whole.
