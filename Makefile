@@ -43,6 +43,7 @@ UNIT_SRC    := $(wildcard tests/unit/test_*.c)
 UNIT        := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
 SWARM_SRC   := $(filter-out tests/bench/floor.c tests/bench/tls_bench.c,$(wildcard tests/bench/*.c))
 BENCH       := $(BUILD)/swarm $(BUILD)/floor $(BUILD)/tls_bench
+REPLAY      := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/unit/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
 
@@ -129,7 +130,7 @@ clean:
 
 # ---- rules ----
 .PHONY: unit fuzz-targets
-unit: $(UNIT) $(BENCH) $(BUILD)/tests/transcode $(FUZZ:=.o) # the fuzz targets are compiled with the tests, so that they do not rot
+unit: $(UNIT) $(BENCH) $(BUILD)/tests/transcode $(REPLAY)
 fuzz-targets: $(FUZZ)
 
 $(BUILD)/libbroker.a: $(BROKER_OBJ) $(PROTO_OBJ)
@@ -169,6 +170,10 @@ $(BUILD)/gen/store/scripts_virtual.c: $(SCRIPT_GEN) tests/unit/virtual_time.lua
 $(BUILD)/tests/unit/test_limits: $(BUILD)/tests/unit/test_limits.o $(BUILD)/gen/store/scripts_virtual.o $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS_BROKER)
 
+# Each fuzz target with its seeds and no fuzzer, among the unit tests: so that none rots.
+$(BUILD)/tests/unit/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS_BROKER)
 
