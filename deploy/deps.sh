@@ -55,6 +55,7 @@ if [ "${1:-}" = test ]; then
   need_program clang-format clang-format
   need_program gcore gdb
   need_program spin spin
+  need_program tmux tmux
   need_program docker-compose docker-compose
   need_program systemd-analyze systemd
   need_program man man-db

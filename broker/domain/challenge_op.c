@@ -150,7 +150,7 @@ static void tell_locked(struct domain *domain, const Record__Challenge *record,
         .detail = detail,
     };
     METRIC_ADD(LOCKS, settled->moved);
-    LOG(WARN, DOMAIN, "push-locked", "challenge=%s state=%s", record->id,
+    LOG(INFO, DOMAIN, "push-locked", "challenge=%s state=%s", record->id,
         challenge_state_name(settled->state));
     if (settled->moved)
         event_emit(domain, &event);
