@@ -35,6 +35,7 @@ static void set_failing(struct audit *audit, const char *what)
 {
     if (audit->lost++ == 0) {
         METRIC_SET(AUDIT_FAILING, 1);
+        metrics_set_audit_failing(clock_unix_ms());
         LOG(ERROR, AUDIT, "audit-failing", "what=%s error=%s", what, LOG_STR(strerror(errno)));
     }
     METRIC_ADD(AUDIT_LOST, 1);
@@ -123,6 +124,7 @@ void audit_append(struct audit *audit, struct bytes entry)
     } else {
         if (audit->lost) {
             METRIC_SET(AUDIT_FAILING, 0);
+            metrics_set_audit_failing(0);
             LOG(WARN, AUDIT, "audit-works-again", "lost=%llu", (unsigned long long)audit->lost);
         }
         audit->chain = next;

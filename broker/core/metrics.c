@@ -116,6 +116,7 @@ void metrics_slot_started(struct metrics_page *page, unsigned slot, int pid, int
     atomic_store_explicit(&s->pid, pid, memory_order_relaxed);
     set(&s->started_unix_ms, unix_ms);
     set(&s->ready_changed_unix_ms, unix_ms);
+    set(&s->audit_failing_unix_ms, 0);
     for (size_t step = 0; step < PROBE_STEP_COUNT; step++)
         set(&s->probe_mono_ms[step], 0);
 }
@@ -132,6 +133,11 @@ void metrics_slot_set_ready(struct metrics_page *page, unsigned slot, bool ready
         set(&s->ready_changed_unix_ms, unix_ms);
 }
 
+void metrics_set_audit_failing(int64_t since_unix_ms)
+{
+    set(&own_slot->audit_failing_unix_ms, since_unix_ms);
+}
+
 struct metrics_health metrics_slot_health(const struct metrics_page *page, unsigned slot)
 {
     const struct slot *s = &page->slots[slot];
@@ -140,6 +146,7 @@ struct metrics_health metrics_slot_health(const struct metrics_page *page, unsig
         .ready = atomic_load_explicit(&s->ready, memory_order_relaxed),
         .started_unix_ms = atomic_get(&s->started_unix_ms),
         .ready_changed_unix_ms = atomic_get(&s->ready_changed_unix_ms),
+        .audit_failing_unix_ms = atomic_get(&s->audit_failing_unix_ms),
     };
     for (size_t step = 0; step < PROBE_STEP_COUNT; step++)
         health.probe_mono_ms[step] = atomic_get(&s->probe_mono_ms[step]);

@@ -46,6 +46,7 @@ struct metrics_health {
     int pid; /* 0: never started */
     bool ready;
     int64_t started_unix_ms, ready_changed_unix_ms;
+    int64_t audit_failing_unix_ms;           /* since when its audit cannot be written; 0: it can */
     int64_t probe_mono_ms[PROBE_STEP_COUNT]; /* when it last came to that step; 0: not since the start */
 };
 
@@ -92,6 +93,9 @@ void metrics_slot_set_ready(struct metrics_page *page, unsigned slot, bool ready
 
 /** Note that the process's probe has come to @p step. */
 void metrics_slot_probe(struct metrics_page *page, unsigned slot, enum probe_step step, int64_t mono_ms);
+
+/** Note since when the calling process's audit cannot be written, in the own slot; 0: it can. */
+void metrics_set_audit_failing(int64_t since_unix_ms);
 
 /** What the slot says now. */
 struct metrics_health metrics_slot_health(const struct metrics_page *page, unsigned slot);

@@ -27,7 +27,7 @@ struct slot {
     _Alignas(CACHE_LINE_BYTES) _Atomic int64_t values[METRIC_COUNT];
     struct histogram_values histograms[HISTOGRAM_COUNT];
     _Atomic int64_t portals[METRICS_PORTALS_MAX + 1][PORTAL_METRIC_COUNT];
-    _Atomic int64_t started_unix_ms, ready_changed_unix_ms;
+    _Atomic int64_t started_unix_ms, ready_changed_unix_ms, audit_failing_unix_ms;
     _Atomic int64_t probe_mono_ms[PROBE_STEP_COUNT];
     _Atomic int pid;
     _Atomic bool ready;

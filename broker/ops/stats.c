@@ -85,12 +85,12 @@ static struct stats_sources sources_of(const struct stats_port *port)
 }
 
 /* One line for each thing that is not as it should be; none if all is. */
-static enum err find_reasons(const struct stats_port *port, struct buf *reasons)
+static enum err find_reasons(const struct stats_port *port, struct buf *reasons, bool *ready)
 {
     const struct stats_sources sources = sources_of(port);
-    struct fault faults[WORKERS_MAX + 1];
+    struct fault faults[FAULTS_MAX];
     char since[LOG_TIME_SIZE];
-    size_t count = stats_faults(&sources, faults);
+    size_t count = stats_faults(&sources, faults, ready);
     for (size_t i = 0; i < count; i++) {
         if (faults[i].worker)
             TRY(buf_printf(reasons, "worker %u ", faults[i].worker));
@@ -139,12 +139,12 @@ static void get_health(struct http_exchange *ex, const struct stats_port *port)
 
 static void get_readiness(struct http_exchange *ex, const struct stats_port *port)
 {
-    struct buf reasons = {0};
-    enum err e = find_reasons(port, &reasons);
-    if (e == ERR_OK && buf_len(&reasons) == 0)
-        answer_text(ex, 200, "ready\n");
-    else
-        answer_built(ex, 503, "text/plain; charset=utf-8", e, &reasons);
+    struct buf text = {0};
+    bool ready = false;
+    enum err e = find_reasons(port, &text, &ready);
+    if (e == ERR_OK && buf_len(&text) == 0)
+        e = buf_printf(&text, "ready\n");
+    answer_built(ex, ready ? 200 : 503, "text/plain; charset=utf-8", e, &text);
 }
 
 static const struct {

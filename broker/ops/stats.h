@@ -6,7 +6,8 @@
  *     GET /metrics   all metrics, Prometheus' text format
  *     GET /stats.json  the same and more, for programs (ops/stats_json.h)
  *     GET /healthz   200 "ok": this process answers
- *     GET /readyz    200 "ready", or 503 with a line for each fault, "worker 2 gets no hints since ..." (ops/fault.def)
+ *     GET /readyz    200 "ready", or a line for each fault, "worker 2 gets no hints since ..." (ops/fault.def): with 503
+ *                    where one keeps logins from working, with 200 where they work all the same
  *
  * HEAD works as GET does; another path is 404, another method 405. A Host that is neither an IP address nor
  * localhost gets 403: a web page whose own name was made to point here (DNS rebinding) reads nothing.

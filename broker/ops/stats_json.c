@@ -15,7 +15,7 @@ static const char *yes_no(bool value)
     return value ? "true" : "false";
 }
 
-size_t stats_faults(const struct stats_sources *sources, struct fault faults[WORKERS_MAX + 1])
+size_t stats_faults(const struct stats_sources *sources, struct fault faults[FAULTS_MAX], bool *ready)
 {
     int64_t now_mono_ms = clock_mono_ms(), now_unix_ms = clock_unix_ms();
     size_t count = 0;
@@ -25,19 +25,28 @@ size_t stats_faults(const struct stats_sources *sources, struct fault faults[WOR
         faults[count] = health_of_worker(sources->page, worker, now_mono_ms, now_unix_ms);
         count += faults[count].kind != FAULT_NONE;
     }
+    int64_t ops_since = metrics_slot_health(sources->page, sources->worker_count).audit_failing_unix_ms;
+    if (ops_since)
+        faults[count++] = (struct fault){FAULT_AUDIT_OPS, 0, ops_since};
+    *ready = true;
+    for (size_t i = 0; i < count; i++)
+        *ready = *ready && fault_only_degrades(faults[i].kind);
     return count;
 }
 
 static enum err write_faults(const struct stats_sources *sources, struct buf *out)
 {
-    struct fault faults[WORKERS_MAX + 1];
-    size_t count = stats_faults(sources, faults);
-    TRY(buf_printf(out, "\"ready\":%s,\"faults\":[", yes_no(count == 0)));
+    struct fault faults[FAULTS_MAX];
+    bool ready;
+    size_t count = stats_faults(sources, faults, &ready);
+    TRY(buf_printf(out, "\"ready\":%s,\"faults\":[", yes_no(ready)));
     for (size_t i = 0; i < count; i++)
-        TRY(buf_printf(out,
-                       "%s{\"text\":\"%s\",\"advice\":\"%s\",\"worker\":%u,\"since_unix_ms\":%" PRId64 "}",
-                       i ? "," : "", fault_text(faults[i].kind), fault_advice(faults[i].kind),
-                       faults[i].worker, faults[i].since_unix_ms));
+        TRY(buf_printf(
+            out,
+            "%s{\"text\":\"%s\",\"advice\":\"%s\",\"degrades\":%s,\"worker\":%u,\"since_unix_ms\":%" PRId64
+            "}",
+            i ? "," : "", fault_text(faults[i].kind), fault_advice(faults[i].kind),
+            yes_no(fault_only_degrades(faults[i].kind)), faults[i].worker, faults[i].since_unix_ms));
     return buf_append_byte(out, ']');
 }
 

@@ -2,7 +2,8 @@
  * What the broker is doing, as one JSON object: what the dashboard, `nanopush stats` and programs read.
  *
  *     version, now_unix_ms, ready
- *     faults    what keeps logins from working, [] if nothing does: kind, text, advice, worker (0: of none), since_unix_ms
+ *     faults    what is not as it should be, [] if nothing is: kind, text, advice, degrades (true: logins work all the same),
+ *               worker (0: of none), since_unix_ms
  *     redis     up, since_unix_ms, down (which part is)
  *     workers   number, pid, ready, start_unix_ms, fault (null), probe_age_ms (null), phones, connections, portals,
  *               live, parked, memory_bytes (its own pages, shared ones left out)
@@ -30,8 +31,10 @@ struct stats_sources {
     const char *redis_part; /* which part of it is down, where it is a part; else "" */
 };
 
-/** All faults there are now. @return how many, at most WORKERS_MAX + 1. */
-size_t stats_faults(const struct stats_sources *sources, struct fault faults[WORKERS_MAX + 1]);
+#define FAULTS_MAX (WORKERS_MAX + 2) /* one of each worker, of Redis, and of ops */
+
+/** All faults there are now. @param[out] ready  none of them keeps logins from working. @return how many. */
+size_t stats_faults(const struct stats_sources *sources, struct fault faults[FAULTS_MAX], bool *ready);
 
 /** @return ERR_OK; ERR_NOMEM (@p out may hold a part). */
 MUST_CHECK enum err stats_json(const struct stats_sources *sources, struct buf *out);

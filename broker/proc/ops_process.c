@@ -14,6 +14,7 @@
 
 #define LOG_FLUSH_MS  1000
 #define PROBE_MS      1000
+#define SILENT_MS     2000 /* whatever store_timeout_ms is: people look on */
 #define LAST_TURNS_MS 20
 
 static const struct rpc_service admin_services[] = {
@@ -28,7 +29,7 @@ struct ops {
     struct admin_surroundings surroundings;
     struct listener *admin_listener;
     struct child_end end;
-    struct timer log_flush, probe, last_turns;
+    struct timer log_flush, probe, silent, last_turns;
     bool redis_answers;
     int64_t redis_since_unix_ms; /* since when it does or does not */
     struct buf redis_part;       /* which part of a Cluster is gone; NUL behind it */
@@ -45,25 +46,37 @@ static bool redis_up(int64_t *since_unix_ms, const char **part, void *arg)
     return ops->redis_answers && !**part;
 }
 
+static void set_redis_answers(struct ops *ops, enum err e)
+{
+    bool answers = e == ERR_OK;
+    if (answers == ops->redis_answers)
+        return;
+    ops->redis_answers = answers;
+    ops->redis_since_unix_ms = clock_unix_ms();
+    if (answers)
+        LOG(INFO, OPS, "redis-answers");
+    else
+        LOG(ERROR, OPS, "redis-silent", "error=%s", err_name(e));
+}
+
 /* A Redis that hangs holds its connections: only an answer shows that it is there. */
 static void on_pong(enum err e, void *arg)
 {
     struct ops *ops = arg;
-    bool answers = e == ERR_OK;
-    if (answers != ops->redis_answers) {
-        ops->redis_answers = answers;
-        ops->redis_since_unix_ms = clock_unix_ms();
-        if (answers)
-            LOG(INFO, OPS, "redis-answers");
-        else
-            LOG(ERROR, OPS, "redis-silent", "error=%s", err_name(e));
-    }
+    timer_cancel(&ops->silent);
+    set_redis_answers(ops, e);
     timer_start(&ops->probe, PROBE_MS);
+}
+
+static void on_silent(void *arg)
+{
+    set_redis_answers(arg, ERR_TIMEOUT);
 }
 
 static void on_probe_due(void *arg)
 {
     struct ops *ops = arg;
+    timer_start(&ops->silent, SILENT_MS);
     store_ping(ops->domain.store, on_pong, ops);
 }
 
@@ -130,6 +143,7 @@ static enum err start(struct ops *ops)
         return ERR_NOMEM;
     timer_init(&ops->log_flush, ops->loop, on_log_flush, ops);
     timer_init(&ops->probe, ops->loop, on_probe_due, ops);
+    timer_init(&ops->silent, ops->loop, on_silent, ops);
     timer_init(&ops->last_turns, ops->loop, on_end, ops);
     timer_start(&ops->log_flush, LOG_FLUSH_MS);
     timer_start(&ops->probe, 0);
@@ -150,6 +164,7 @@ static void stop(struct ops *ops)
     stats_port_stop(ops->stats);
     store_close(ops->domain.store);
     timer_cancel(&ops->probe);
+    timer_cancel(&ops->silent);
     rpc_server_abort(ops->admin);
     timer_start(&ops->last_turns, LAST_TURNS_MS);
     loop_run(ops->loop);

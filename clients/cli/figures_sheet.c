@@ -87,7 +87,8 @@ static void put_status(const struct figures *now, struct sheet *sheet)
     sheet_put(sheet, SHEET_STRONG, "nanopush %s", now->version);
     sheet_put(sheet, SHEET_PLAIN, "  %s  ", clock_text(now->now_unix_ms, at));
     if (now->ready)
-        sheet_put(sheet, SHEET_GOOD, "logins work");
+        sheet_put(sheet, now->fault_count ? SHEET_WARN : SHEET_GOOD, "logins work%s",
+                  now->fault_count ? ", but look at this" : "");
     else
         sheet_put(sheet, SHEET_BAD, "NOT READY");
     sheet_end_line(sheet);

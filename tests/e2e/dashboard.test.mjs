@@ -13,7 +13,7 @@ import { login, Portal } from "../integration/portal.mjs";
 const CHROMIUM = "/usr/bin/chromium";
 const RED_MS = 5000;
 const SHOTS = path.join(path.dirname(NANOPUSHD), "screenshots");
-const broker = new Broker({ workers: 2 });
+const broker = new Broker({ workers: 2, store_timeout_ms: 10_000 }); // whatever commands may take, an outage is seen in time
 let portal, chromium;
 
 before(async () => {
@@ -114,8 +114,17 @@ describe("an outage shows in red within 5 s", () => {
   test("Redis is stopped", async (t) => {
     const view = await open(t, { width: 360, height: 740, colorScheme: "dark" });
     const redis = broker.redisPid();
+    let stoppedMs;
     await turnsRed(view, "redis-stopped", /^bad: Logins fail: Redis does not answer$/, /redis/,
-      () => process.kill(redis, "SIGSTOP"), () => process.kill(redis, "SIGCONT"));
+      () => { stoppedMs = Date.now(); process.kill(redis, "SIGSTOP"); },
+      async () => {
+        try {
+          const row = () => view.page.locator("#workers tr").last().textContent();
+          await eventually(RED_MS - (Date.now() - stoppedMs), "its row is red", async () => /Redisdoes not answer/.test(await row()));
+        } finally {
+          process.kill(redis, "SIGCONT");
+        }
+      });
   });
 });
 

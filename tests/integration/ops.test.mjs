@@ -1,5 +1,7 @@
 // The stats port, and what it says while Redis is away.
 import assert from "node:assert/strict";
+import { mkdirSync, unlinkSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { Code } from "@connectrpc/connect";
@@ -155,6 +157,34 @@ describe("Redis goes away", () => {
       assert.equal((await broker.stats("/metrics")).status, 200);
       process.kill(redis, "SIGKILL");
     });
+  });
+});
+
+describe("the audit cannot be written", () => {
+  test("logins go on, /readyz stays 200 and says so with since when, until an entry is written again", async (t) => {
+    const degraded = new Broker();
+    t.after(() => degraded.stop());
+    mkdirSync(degraded.dataDir, { mode: 0o700 });
+    const inTheWay = path.join(degraded.dataDir, "audit");
+    writeFileSync(inTheWay, "");
+    await degraded.start();
+    const its = await Portal.create(degraded);
+    await login(its);
+    const ready = () => degraded.stats("/readyz");
+    const said = await eventually(5000, "both are named", async () => {
+      const answer = await ready();
+      return /^worker 1 cannot write its audit since \d{4}-\S+Z\nops cannot write its audit since \d{4}-\S+Z\n$/.test(answer.body) && answer;
+    });
+    assert.equal(said.status, 200);
+    const { ready: works, faults, recent } = JSON.parse((await degraded.stats("/stats.json")).body);
+    assert.equal(works, true);
+    assert.ok(faults.every(({ degrades }) => degrades));
+    assert.ok(recent.some(({ kind, severity }) => kind === "audit-failing" && severity === "error"));
+    unlinkSync(inTheWay);
+    await login(its);
+    await eventually(5000, "ops alone has written nothing since", async () => /^ops cannot write its audit since \S+\n$/.test((await ready()).body));
+    await Portal.create(degraded);
+    await eventually(5000, "all is well", async () => (await ready()).body === "ready\n");
   });
 });
 
