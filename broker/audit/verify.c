@@ -17,6 +17,14 @@ struct seen {
     struct chain chain;
 };
 
+/* A file as far as it was read. */
+struct place {
+    struct list node;
+    char *name;
+    off_t offset;
+    unsigned long line; /* lines before that */
+};
+
 struct reading {
     const struct secret *secret;
     const struct chain *head;
@@ -24,8 +32,14 @@ struct reading {
     audit_line_fn fn;
     void *arg;
     struct list chains; /* struct seen */
+    struct list places; /* struct place */
     struct audit_summary summary;
-    char line[CHAIN_LINE_MAX_BYTES + 2]; /* with line feed and NUL */
+    char line[CHAIN_LINE_MAX_BYTES];
+};
+
+struct audit_follower {
+    struct reading reading;
+    char *directory;
 };
 
 const char *audit_finding_text(enum audit_finding finding)
@@ -90,28 +104,37 @@ static void read_line(struct reading *r, struct bytes text, struct audit_line *l
     tell(r, line);
 }
 
-static void skip_line(FILE *file)
+/*
+ * Reads up to the next line feed; what is longer than a line may be is read all the same, and its length is too large.
+ * A NUL is a byte as any other: text that only seems to end must not hide what follows. @return false at the end.
+ */
+static bool next_line(struct reading *r, FILE *file, size_t *len, bool *whole)
 {
-    int c;
-    do
-        c = getc(file);
-    while (c != EOF && c != '\n');
+    int c = EOF;
+    for (*len = 0; (c = getc(file)) != EOF && c != '\n'; (*len)++)
+        if (*len < sizeof r->line)
+            r->line[*len] = (char)c;
+    *whole = c == '\n';
+    return *len || *whole;
 }
 
-static enum err read_lines(struct reading *r, FILE *file, const char *name)
+/* Goes on where it ended last time. Half a line at the end is being written, or was cut: with @p last that counts. */
+static enum err read_lines(struct reading *r, FILE *file, struct place *place, bool last)
 {
-    struct audit_line line = {.file = name};
-    while (fgets(r->line, sizeof r->line, file)) {
-        size_t len = strlen(r->line);
-        line.line++;
-        if (len && r->line[len - 1] == '\n') {
-            read_line(r, bytes_make(r->line, len - 1), &line);
-            continue;
-        }
-        skip_line(file);
+    struct audit_line line = {.file = place->name};
+    size_t len;
+    bool whole;
+    if (fseeko(file, place->offset, SEEK_SET) != 0)
+        return ERR_IO;
+    while (next_line(r, file, &len, &whole) && (whole || last)) {
+        place->offset += (off_t)len + whole;
+        line.line = ++place->line;
         line.finding = AUDIT_MALFORMED;
         line.entry = (struct bytes){0};
-        tell(r, &line);
+        if (whole && len <= sizeof r->line)
+            read_line(r, bytes_make(r->line, len), &line);
+        else
+            tell(r, &line);
     }
     return ferror(file) ? ERR_IO : ERR_OK;
 }
@@ -121,13 +144,26 @@ static enum err err_of_errno(void)
     return errno == ENOENT ? ERR_NOT_FOUND : errno == EACCES ? ERR_DENIED : ERR_IO;
 }
 
-static enum err read_file(struct reading *r, int directory, const char *name)
+static struct place *find_place(struct reading *r, const char *name)
+{
+    LIST_EACH (node, &r->places) {
+        struct place *place = CONTAINER_OF(node, struct place, node);
+        if (strcmp(place->name, name) == 0)
+            return place;
+    }
+    struct place *place = mem_new(sizeof *place);
+    place->name = mem_copy_string(name);
+    list_append(&r->places, &place->node);
+    return place;
+}
+
+static enum err read_file(struct reading *r, int directory, const char *name, bool last)
 {
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
     if (!file)
         return err_of_errno();
-    enum err e = read_lines(r, file, name);
+    enum err e = read_lines(r, file, find_place(r, name), last);
     fclose(file);
     return e;
 }
@@ -139,17 +175,23 @@ static int is_audit_file(const struct dirent *entry)
     return len > sizeof end - 1 && strcmp(entry->d_name + len - (sizeof end - 1), end) == 0;
 }
 
-static void forget_chains(struct reading *r)
+static void forget(struct reading *r)
 {
     while (!list_empty(&r->chains)) {
         struct seen *seen = CONTAINER_OF(r->chains.next, struct seen, node);
         list_remove(&seen->node);
         free(seen);
     }
+    while (!list_empty(&r->places)) {
+        struct place *place = CONTAINER_OF(r->places.next, struct place, node);
+        list_remove(&place->node);
+        free(place->name);
+        free(place);
+    }
 }
 
 /* versionsort() has .10. behind .9. */
-static enum err read_directory(struct reading *r, const char *path)
+static enum err read_directory(struct reading *r, const char *path, bool last)
 {
     struct dirent **names;
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -159,7 +201,9 @@ static enum err read_directory(struct reading *r, const char *path)
     enum err e = count < 0 ? err_of_errno() : ERR_OK;
     for (int i = 0; i < count; i++) {
         if (e == ERR_OK)
-            e = read_file(r, directory, names[i]->d_name);
+            e = read_file(r, directory, names[i]->d_name, last);
+        if (e == ERR_NOT_FOUND) /* somebody took it away meanwhile: an operator may */
+            e = ERR_OK;
         free(names[i]);
     }
     if (count >= 0)
@@ -168,24 +212,51 @@ static enum err read_directory(struct reading *r, const char *path)
     return e;
 }
 
+static void begin(struct reading *r, const struct secret *secret, audit_line_fn fn, void *arg)
+{
+    *r = (struct reading){.secret = secret, .fn = fn, .arg = arg};
+    list_init(&r->chains);
+    list_init(&r->places);
+}
+
 enum err audit_verify(const char *directory, const struct secret *secret, const struct chain *head,
                       audit_line_fn fn, void *arg, struct audit_summary *ret)
 {
     struct reading *r = mem_new(sizeof *r);
     const struct audit_line missing = {.finding = AUDIT_HEAD_MISSING, .file = ""};
-    r->secret = secret;
+    begin(r, secret, fn, arg);
     r->head = head;
-    r->fn = fn;
-    r->arg = arg;
-    list_init(&r->chains);
-    enum err e = read_directory(r, directory);
+    enum err e = read_directory(r, directory, true);
     if (e == ERR_OK && head && !r->head_found)
         tell(r, &missing);
     if (e == ERR_OK)
         *ret = r->summary;
-    forget_chains(r);
+    forget(r);
     free(r);
     return e;
+}
+
+struct audit_follower *audit_follow(const char *directory, const struct secret *secret, audit_line_fn fn,
+                                    void *arg)
+{
+    struct audit_follower *follower = mem_new(sizeof *follower);
+    begin(&follower->reading, secret, fn, arg);
+    follower->directory = mem_copy_string(directory);
+    return follower;
+}
+
+enum err audit_follower_turn(struct audit_follower *follower)
+{
+    return read_directory(&follower->reading, follower->directory, false);
+}
+
+void audit_follower_free(struct audit_follower *follower)
+{
+    if (!follower)
+        return;
+    forget(&follower->reading);
+    free(follower->directory);
+    free(follower);
 }
 
 bool audit_head_parse(const char *text, struct chain *ret)

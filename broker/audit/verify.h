@@ -45,6 +45,18 @@ const char *audit_finding_text(enum audit_finding finding);
 MUST_CHECK enum err audit_verify(const char *directory, const struct secret *secret, const struct chain *head,
                                  audit_line_fn fn, void *arg, struct audit_summary *ret);
 
+struct audit_follower;
+
+/** Read an audit as it grows, also into new files and new chains. @param secret  kept. Never NULL. */
+struct audit_follower *audit_follow(const char *directory, const struct secret *secret, audit_line_fn fn,
+                                    void *arg);
+
+/** Call fn with each line that is there and was not yet told; half a line is waited for. @return as audit_verify(). */
+MUST_CHECK enum err audit_follower_turn(struct audit_follower *follower);
+
+/** NULL is allowed. */
+void audit_follower_free(struct audit_follower *follower);
+
 /** Read "CHAIN:SEQ:MAC". @return false if it is not one. */
 bool audit_head_parse(const char *text, struct chain *ret);
 

@@ -242,6 +242,28 @@ describe("the audit", () => {
     assert.equal((await verify("--head", "x")).status, 2);
   });
 
+  test("is followed as it happens, from a time on, and through a start of the broker anew", async (t) => {
+    const past = start(["audit", "follow", "--since", "2020-01-01T00:00:00Z"]);
+    const live = start(["audit", "follow", "--json"]);
+    await past.until(/ organisation_added +acme by=/);
+    const since = new Date(Math.ceil((Date.now() + 1) / 1000) * 1000);
+    await eventually(5000, "the next second", () => new Date() > since);
+    const fresh = start(["audit", "follow", "--json", "--since", since.toISOString().replace(".000", "")]);
+    await run("org", "add", "followed", "--name", "Followed");
+    for (const follower of [live, fresh]) await follower.until(/"organisation":"followed"/);
+    const { workers } = JSON.parse((await broker.stats("/stats.json")).body);
+    const ops = broker.processes().find(({ pid, parent, command }) => parent === broker.child.pid && !/redis/.test(command) && !workers.some((worker) => worker.pid === pid));
+    process.kill(ops.pid, "SIGKILL");
+    await eventually(15_000, "another ops process", async () => (await start(["org", "add", "anew", "--name", "Anew"], { input: "" }).end()).status === 0);
+    await fresh.until(/"organisation":"anew"/);
+    assert.ok(!fresh.events().some(({ organisation }) => organisation === "acme"), "nothing of before");
+    for (const follower of [past, live, fresh]) {
+      follower.child.kill("SIGTERM");
+      assert.equal((await follower.end()).stderr, "");
+    }
+    assert.equal((await start(["audit", "follow", "--since", "yesterday"], { input: "" }).end()).status, 2);
+  });
+
   test("does not hold where a line was taken out", async () => {
     const directory = path.join(broker.dataDir, "audit");
     const file = readdirSync(directory).map((name) => path.join(directory, name)).find((name) => readFileSync(name, "utf8").split("\n").length > 3);

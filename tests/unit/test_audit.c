@@ -313,6 +313,57 @@ static void lines_of_any_length_are_survived(void **state)
     assert_int_equal(audit_verify("/nowhere", secret, NULL, on_line, &found, &summary), ERR_NOT_FOUND);
 }
 
+/* What only seems to end, for who reads strings, hides nothing behind it. */
+static void line_with_a_nul_hides_no_other(void **state)
+{
+    (void)state;
+    struct chain heads[6];
+    char lines[6][512], path[64];
+    struct audit_summary summary;
+    make_lines(heads, lines);
+    snprintf(path, sizeof path, "%s/t-worker-1-c.9.jsonl", kept);
+    FILE *file = fopen(path, "w");
+    fprintf(file, "%s\n", lines[0]);
+    fwrite("x\0y\n", 1, 4, file);
+    fprintf(file, "%s\n", lines[1]);
+    fclose(file);
+    struct found found = verify(&heads[1], &summary);
+    assert_int_equal(found.of[AUDIT_MALFORMED], 1);
+    assert_int_equal(found.of[AUDIT_HOLDS], 2);
+    assert_int_equal(summary.findings, 1);
+}
+
+static void what_grows_is_followed_line_by_line_and_file_by_file(void **state)
+{
+    (void)state;
+    struct chain heads[6];
+    char lines[6][512], path[64];
+    struct found found = {{0}};
+    make_lines(heads, lines);
+    snprintf(path, sizeof path, "%s/t-worker-1-c.9.jsonl", kept);
+    struct audit_follower *follower = audit_follow(kept, secret, on_line, &found);
+    put_file(9, lines, "0");
+    assert_int_equal(audit_follower_turn(follower), ERR_OK);
+    assert_int_equal(found.of[AUDIT_HOLDS], 1);
+    FILE *file = fopen(path, "a");
+    fprintf(file, "%.100s", lines[1]);
+    fflush(file);
+    assert_int_equal(audit_follower_turn(follower), ERR_OK); /* half a line: not yet */
+    assert_int_equal(found.of[AUDIT_HOLDS], 1);
+    fprintf(file, "%s\n", lines[1] + 100);
+    fclose(file);
+    put_file(10, lines, "23");
+    assert_int_equal(audit_follower_turn(follower), ERR_OK);
+    assert_int_equal(audit_follower_turn(follower), ERR_OK); /* each once */
+    assert_int_equal(found.of[AUDIT_HOLDS], 4);
+    put_file(11, lines, "5");
+    assert_int_equal(audit_follower_turn(follower), ERR_OK);
+    assert_int_equal(found.of[AUDIT_ORDER], 1);
+    assert_int_equal(found.of[AUDIT_MALFORMED], 0);
+    audit_follower_free(follower);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void heads_are_read(void **state)
 {
     (void)state;
@@ -341,6 +392,8 @@ int main(void)
         cmocka_unit_test(what_could_not_be_written_is_told_by_the_next_line),
         cmocka_unit_test(what_was_taken_out_moved_or_changed_is_found),
         cmocka_unit_test(lines_of_any_length_are_survived),
+        cmocka_unit_test(line_with_a_nul_hides_no_other),
+        cmocka_unit_test(what_grows_is_followed_line_by_line_and_file_by_file),
         cmocka_unit_test(heads_are_read),
     };
     return cmocka_run_group_tests_name("audit", tests, set_up, tear_down);
