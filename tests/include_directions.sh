@@ -29,7 +29,7 @@ complain() {
 }
 
 # What a C file may include that is not one of ours and belongs to the C library or the kernel.
-system=' assert arpa/inet ctype dirent errno fcntl float getopt grp inttypes libgen limits linux/capability malloc math netdb netinet/in netinet/tcp poll
+system=' assert arpa/inet ctype dirent errno fcntl float fnmatch getopt grp inttypes libgen limits linux/capability malloc math netdb netinet/in netinet/tcp poll
  pthread pwd sanitizer/asan_interface sched signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib string strings sys/epoll
  sys/eventfd sys/file sys/ioctl sys/mman sys/prctl sys/random sys/resource sys/signalfd sys/socket sys/stat sys/syscall
  sys/time sys/types sys/uio sys/un sys/wait termios time unistd '

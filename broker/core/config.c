@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <libconfig.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -225,16 +226,22 @@ static enum err read_list(struct reading *r, const struct option_row *row, const
     return ERR_OK;
 }
 
-static enum err refuse_key(struct reading *r, unsigned line, const char *key)
+/* Says which option was meant, behind the place and what was found there. */
+static enum err suggest(struct reading *r, const char *key)
 {
     const struct option_row *nearest = rows;
     for (const struct option_row *row = rows; row < rows + ROW_COUNT; row++)
         if (config_edit_distance(key, row->key) < config_edit_distance(key, nearest->key))
             nearest = row;
-    TRY(buf_printf(r->why, "%s:%u: unknown option %s", r->path, line, LOG_STR(key)));
     if (config_edit_distance(key, nearest->key) > strlen(nearest->key) / 2)
         return ERR_CONFIG; /* no likeness at all: a suggestion would mislead */
     return REFUSE(r->why, "; did you mean %s?", nearest->key);
+}
+
+static enum err refuse_key(struct reading *r, unsigned line, const char *key)
+{
+    TRY(buf_printf(r->why, "%s:%u: unknown option %s", r->path, line, LOG_STR(key)));
+    return suggest(r, key);
 }
 
 static enum err read_setting(struct reading *r, const config_setting_t *s)
@@ -356,6 +363,8 @@ static enum err read_file(struct reading *r)
 
 /* ---- the environment ---- */
 
+#define VARIABLE_PREFIX "NANOPUSH_"
+
 /* As the file would have it: a number bare, everything else in quotes, a list by its commas. */
 static enum err quote_value(const struct option_row *row, const char *value, struct buf *out)
 {
@@ -378,7 +387,7 @@ static enum err quote_value(const struct option_row *row, const char *value, str
 
 static enum err read_variable(struct config *c, const struct option_row *row, struct buf *why)
 {
-    char name[64] = "NANOPUSH_";
+    char name[64] = VARIABLE_PREFIX;
     for (size_t i = strlen(name), k = 0; row->key[k] && i < sizeof name - 1; i++, k++)
         name[i] = (char)toupper((unsigned char)row->key[k]);
     const char *value = getenv(name);
@@ -397,6 +406,51 @@ static enum err read_variable(struct config *c, const struct option_row *row, st
         e = read_settings(&r, (const char *)buf_view(&text).p);
     buf_done(&text);
     return e;
+}
+
+static bool is_foreign(const char *name)
+{
+    static const char *const names[] = {
+#define ENVIRONMENT(name) name,
+#include "core/environment.def"
+#undef ENVIRONMENT
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (fnmatch(names[i], name, 0) == 0)
+            return true;
+    return false;
+}
+
+static bool is_option(const char *key)
+{
+    for (const struct option_row *row = rows; row < rows + ROW_COUNT; row++)
+        if (strcmp(key, row->key) == 0)
+            return true;
+    return false;
+}
+
+/* Its value is not said: it may be a secret that was put there by mistake. */
+static enum err check_variable(const char *variable, struct buf *why)
+{
+    char name[64], key[sizeof name];
+    size_t len = strcspn(variable, "=");
+    struct reading r = {.path = "environment", .why = why};
+    snprintf(name, sizeof name, "%.*s", (int)len, variable);
+    for (size_t i = 0; i < sizeof key; i++)
+        key[i] = (char)tolower((unsigned char)name[i]);
+    if (is_option(key) || is_foreign(name))
+        return ERR_OK;
+    TRY(buf_printf(why, "environment: unknown option " VARIABLE_PREFIX "%s", LOG_STR(name)));
+    return suggest(&r, key);
+}
+
+static enum err check_variables(struct buf *why)
+{
+    const size_t prefix_len = sizeof VARIABLE_PREFIX - 1;
+    for (char **variable = environ; variable && *variable; variable++)
+        if (strncmp(*variable, VARIABLE_PREFIX, prefix_len) == 0)
+            TRY(check_variable(*variable + prefix_len, why));
+    return ERR_OK;
 }
 
 static enum err set_default(struct config *c, const struct option_row *row)
@@ -435,6 +489,8 @@ enum err config_load(const char *path, struct config **ret, struct buf *why)
         e = read_file(&(struct reading){.config = c, .path = path, .why = why, .source = CONFIG_FILE});
     for (size_t i = 0; e == ERR_OK && i < ROW_COUNT; i++)
         e = read_variable(c, &rows[i], why);
+    if (e == ERR_OK)
+        e = check_variables(why);
     if (e == ERR_OK)
         e = check_together(c, why);
     if (e != ERR_OK) {

@@ -253,13 +253,44 @@ static void the_reference_is_a_file_of_the_defaults(void **state)
     free(text);
 }
 
+static void a_variable_that_is_no_option_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *why; /* NULL: it is none of ours */
+    } cases[] = {
+        {"NANOPUSH_WORKER", "environment: unknown option NANOPUSH_WORKER; did you mean workers?"},
+        {"NANOPUSH_QQQQQQQQQQQQ", "environment: unknown option NANOPUSH_QQQQQQQQQQQQ"},
+        {"NANOPUSH_", "environment: unknown option NANOPUSH_"},
+        {"NANOPUSH_DATA", NULL},
+        {"NANOPUSH_CREDENTIAL", NULL},
+        {"NANOPUSH_PORT_7441_TCP_ADDR", NULL},
+        {"NANOPUSH_SERVICE_HOST", NULL},
+        {"NANOPUSHD", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config *c = NULL;
+        struct buf why = {0};
+        setenv(cases[i].name, "Canary", 1);
+        assert_int_equal(config_load(NULL, &c, &why), cases[i].why ? ERR_CONFIG : ERR_OK);
+        if (cases[i].why) {
+            assert_int_equal(buf_append_byte(&why, 0), ERR_OK);
+            assert_non_null(strstr((char *)buf_view(&why).p, cases[i].why));
+            assert_null(strstr((char *)buf_view(&why).p, "Canary"));
+        } else {
+            config_free(c);
+        }
+        buf_done(&why);
+        unsetenv(cases[i].name);
+    }
+}
+
 static void the_environment_goes_over_the_file(void **state)
 {
     (void)state;
     setenv("NANOPUSH_WORKERS", "3", 1);
     setenv("NANOPUSH_DATA_DIR", "/a \"b\" \\c; workers = 9", 1);
     setenv("NANOPUSH_SERVER_NAMES", "a.example,192.0.2.7", 1);
-    setenv("NANOPUSH_NO_SUCH_OPTION", "1", 1);
     struct config *c = load("workers = 5; drain_s = 7;");
     assert_int_equal(c->workers, 3);
     assert_string_equal(c->data_dir, "/a \"b\" \\c; workers = 9");
@@ -272,7 +303,6 @@ static void the_environment_goes_over_the_file(void **state)
     config_free(c);
     unsetenv("NANOPUSH_DATA_DIR");
     unsetenv("NANOPUSH_SERVER_NAMES");
-    unsetenv("NANOPUSH_NO_SUCH_OPTION");
     static const char *const wrong[] = {"", "65", "-1", "3;", "0x3", "3 ", "99999999999999999999"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct buf why = {0};
@@ -437,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_file_that_cannot_be_read_says_why),
         cmocka_unit_test(a_file_cut_anywhere_is_read_or_refused),
         cmocka_unit_test(the_reference_is_a_file_of_the_defaults),
+        cmocka_unit_test(a_variable_that_is_no_option_is_refused),
         cmocka_unit_test(the_environment_goes_over_the_file),
         cmocka_unit_test(what_is_printed_is_a_file_that_says_the_same),
         cmocka_unit_test(a_reload_takes_what_it_can_and_names_the_rest),
