@@ -1,6 +1,6 @@
 /**
  * Where one worker's connections are parked: once its handshake is done and its owner has taken what it needs of it, an
- * SSL object (14 KB) is replaced by keys and counters (150 bytes), struct parked.
+ * SSL object (14 KB) is replaced by keys and counters (136 bytes), struct parked.
  *
  *     OpenSSL --message callback------------------> park_notes (in the channel) --parking_take()--> parked
  *             --TLS13-KDF, or keylog callback-------'

@@ -101,7 +101,7 @@ MUST_CHECK enum err stream_write(struct stream *s, struct bytes out);
 size_t stream_queued(const struct stream *s);
 
 /**
- * Let the stream give up its SSL object (14 KB) for its keys and counters (150 bytes) as soon as it can: net/parking.h.
+ * Let the stream give up its SSL object (14 KB) for its keys and counters (136 bytes) as soon as it can: net/parking.h.
  * From then on stream_export() is ERR_BAD_STATE and stream_alpn() empty, so their results are taken first. Nothing else
  * changes; on a stream that cannot be parked nothing does. Once is enough.
  */
