@@ -7,6 +7,7 @@
 #include "core/metrics.h"
 #include "device/session.h"
 #include "domain/challenge_cache.h"
+#include "domain/challenge_progress.h"
 
 #define PENDING_RETRY_MS 1000
 
@@ -29,7 +30,8 @@ static void push(struct account *account, const struct challenge_view *view)
         session_write(session, buf_view(&frame))) {
         METRIC_ADD(PUSHES_SENT, 1);
         challenge_cache_put(domain->challenge_cache, view, false); /* an answer is to come */
-        challenge_progressed(domain, view->record->id, id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT, NULL, NULL);
+        progress_note(domain->progress, view->record->id, id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT, NULL,
+                      NULL);
     }
     buf_done(&frame);
 }

@@ -1,7 +1,9 @@
-/* Ack and Seen: how far a challenge came on this phone. Each costs the store a call, so a session is not read on while
- * REPORTS_MAX of them are under way: a phone that sends them without end waits for itself, and nobody for it. */
+/* Ack and Seen: how far a challenge came on this phone. Those that join what is noted already cost nothing; each of the
+ * others costs the store a call, so a session is not read on while REPORTS_MAX of them are under way: a phone that sends
+ * them without end waits for itself, and nobody for it. */
 #include "core/metrics.h"
 #include "device/session.h"
+#include "domain/challenge_progress.h"
 
 static void on_reported(enum err e, void *arg)
 {
@@ -21,8 +23,10 @@ static bool progressed(struct session *session, const char *challenge_id, unsign
         char id[ID_SIZE];
         account_id(account, id);
         struct operation *operation = operation_new_report(session, challenge_id, id);
-        operation->answer =
-            challenge_progressed(session->server->domain, challenge_id, id, progress, on_reported, operation);
+        operation->answer = progress_note(session->server->domain->progress, challenge_id, id, progress,
+                                          on_reported, operation);
+        if (!operation->answer)
+            operation_free(operation);
     }
     return ours;
 }

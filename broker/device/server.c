@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "device/session.h"
+#include "domain/challenge_progress.h"
 
 #define PLACES_STEP         512
 #define PLACES_MAX          (1u << CONNECTION_PLACE_BITS)
@@ -68,8 +69,8 @@ void device_server_deliver(struct device_server *server, enum hint_kind kind, co
         return;
     account_wake(account); /* an answer is to come */
     METRIC_ADD(PUSHES_SENT, 1);
-    challenge_progressed(server->domain, challenge_id, device_id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT, NULL,
-                         NULL);
+    progress_note(server->domain->progress, challenge_id, device_id, NANOPUSH__V1__PROGRESS__PROGRESS_SENT,
+                  NULL, NULL);
 }
 
 void device_server_taken(struct device_server *server, const char *device_id, uint64_t connection,

@@ -97,11 +97,4 @@ typedef void (*challenge_answer_fn)(enum err e, enum challenge_state state, cons
 struct challenge_op *challenge_answer(struct domain *domain, const Record__Device *device, const char *id,
                                       struct bytes jws, challenge_answer_fn fn, void *arg);
 
-/**
- * A device had it sent, delivered, seen (nanopush.v1.Progress): stored and told, off the critical path.
- * @p fn, or NULL: when that is over, with the store's error; never within the call.
- */
-struct challenge_op *challenge_progressed(struct domain *domain, const char *id, const char *device_id,
-                                          unsigned progress, challenge_done_fn fn, void *arg);
-
 #endif

@@ -7,8 +7,19 @@
 #include "core/metrics.h"
 #include "domain/challenge_cache.h"
 #include "domain/challenge_op.h"
+#include "domain/challenge_progress.h"
 #include "domain/enrolment.h"
 #include "domain/number.h"
+
+/* What is noted of its phones goes along; it is forgotten when the reply is there (tell_outcome). */
+static void settle_with_progress(struct challenge_op *op, struct challenge_settle settle,
+                                 store_challenge_settle_fn fn)
+{
+    struct challenge_reached reached[REACHED_MAX];
+    settle.reached = reached;
+    settle.reached_count = progress_noted(op->domain->progress, op->id, reached);
+    store_challenge_settle(op->domain->store, &settle, fn, op);
+}
 
 /* ---- ends that are nobody's answer ---- */
 
@@ -30,7 +41,7 @@ static struct challenge_op *end(struct domain *domain, const struct challenge_vi
     op->fn.done = fn;
     op->record = (Record__Challenge *)store_record_copy(&view->record->base);
     snprintf(op->ended_by, sizeof op->ended_by, "%s", by ? by : "");
-    store_challenge_settle(domain->store, &settle, on_ended, op);
+    settle_with_progress(op, settle, on_ended);
     return op;
 }
 
@@ -135,7 +146,7 @@ static enum err settle_answer(struct challenge_op *op, const struct challenge_vi
         .settlement = &settlement,
         .enrolment = is_question(op->record) ? op->record->enrolment : NULL,
     };
-    store_challenge_settle(op->domain->store, &settle, on_answer_settled, op);
+    settle_with_progress(op, settle, on_answer_settled);
     return ERR_OK;
 }
 

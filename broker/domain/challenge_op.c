@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "domain/challenge_cache.h"
+#include "domain/challenge_progress.h"
 #include "domain/event.h"
 #include "domain/notice.h"
 #include "domain/number.h"
@@ -165,6 +166,7 @@ static void show_outcome(struct domain *domain, const Record__Challenge *record,
                          const struct challenge_view *view)
 {
     challenge_cache_drop(domain->challenge_cache, record->id);
+    progress_forget(domain->progress, record->id);
     if (!view || !domain->watches)
         return;
     struct challenge_view whole = *view;
@@ -283,25 +285,4 @@ void challenge_push_again(struct domain *domain, const struct challenge_view *vi
     again->expire_unix_ms = view->expire_unix_ms;
     again->record = (Record__Challenge *)store_record_copy(&view->record->base);
     store_user_get(domain->store, id_tag(again->record->id), on_devices_again, again);
-}
-
-/* ---- progress ---- */
-
-static void on_progress_stored(enum err e, const struct routes *told, void *arg)
-{
-    struct challenge_op *op = arg;
-    if (e == ERR_OK)
-        router_changed(op->domain->router, told, op->id);
-    if (!op->silent && op->fn.done)
-        op->fn.done(e, op->arg);
-    op_free(op);
-}
-
-struct challenge_op *challenge_progressed(struct domain *domain, const char *id, const char *device_id,
-                                          unsigned progress, challenge_done_fn fn, void *arg)
-{
-    struct challenge_op *op = op_new(domain, id, arg);
-    op->fn.done = fn;
-    store_challenge_progress(domain->store, id, device_id, progress, on_progress_stored, op);
-    return op;
 }

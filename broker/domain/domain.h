@@ -19,6 +19,7 @@ struct challenge_cache;
 struct event_watches;
 struct permits;
 struct probe;
+struct progress;
 struct registry;
 struct router;
 struct watches;
@@ -30,6 +31,7 @@ struct domain {
     struct router *router;
     struct watches *watches;                 /* NULL where nobody waits */
     struct challenge_cache *challenge_cache; /* NULL: none is kept */
+    struct progress *progress;               /* NULL where nothing is pushed */
     struct registry *registry;
     struct permits *permits; /* NULL where no portal calls */
     struct audit *audit;     /* NULL: none is kept */

@@ -11,6 +11,7 @@
 #include "core/recent.h"
 #include "device/server.h"
 #include "domain/challenge_cache.h"
+#include "domain/challenge_progress.h"
 #include "domain/event_watch.h"
 #include "domain/permit.h"
 #include "domain/probe.h"
@@ -426,6 +427,7 @@ static enum err start(struct worker *worker)
     domain->router = router_new(worker->loop, domain->store, &sinks, worker);
     domain->watches = watches_new(domain);
     domain->challenge_cache = challenge_cache_new();
+    domain->progress = progress_new(domain);
     domain->event_watches = event_watches_new(domain);
     domain->probe = probe_new(domain, on_probe, worker);
     domain->registry = registry_new(domain);
@@ -473,6 +475,8 @@ static void stop(struct worker *worker)
     registry_close(domain->registry);
     probe_free(domain->probe);
     domain->probe = NULL;
+    progress_free(domain->progress);
+    domain->progress = NULL;
     store_close(domain->store);
     timer_init(&worker->last_turns, worker->loop, on_last_turns, worker);
     timer_start(&worker->last_turns, LAST_TURNS_MS);

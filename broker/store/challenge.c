@@ -218,6 +218,17 @@ static enum err read_settled(struct store_call *call, const redisReply *reply,
     return view->state == CHALLENGE_NONE ? ERR_MALFORMED : ERR_OK;
 }
 
+/* '<device id> <step> <ms ago> <ms ago> <ms ago> ' of each phone; step and times are what progress_with() takes. */
+static void call_arg_reached(struct store_call *call, const struct challenge_reached *reached, size_t count)
+{
+    size_t before = buf_len(&call->args);
+    for (size_t i = 0; i < count; i++)
+        if (buf_printf(&call->args, "%s %u %u %u %u ", reached[i].device_id, reached[i].step,
+                       reached[i].ago_ms[0], reached[i].ago_ms[1], reached[i].ago_ms[2]) != ERR_OK)
+            call->failed = true;
+    call->arg_len[call->arg_count++] = buf_len(&call->args) - before;
+}
+
 static void on_settle(struct store_call *call, enum err e, const redisReply *reply)
 {
     struct challenge_settled settled = {0};
@@ -268,6 +279,7 @@ struct store_call *store_challenge_settle(struct store *store, const struct chal
     else
         call_arg(call, bytes_of(""));
     call_arg_unique(call);
+    call_arg_reached(call, settle->reached, settle->reached_count);
     return call_send(call);
 }
 
@@ -311,13 +323,13 @@ static void on_progress(struct store_call *call, enum err e, const redisReply *r
     routes_done(&told);
 }
 
-struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,
-                                            unsigned progress, store_told_fn fn, void *arg)
+struct store_call *store_challenge_progress(struct store *store, const char *id,
+                                            const struct challenge_reached *reached, size_t count,
+                                            store_told_fn fn, void *arg)
 {
     struct store_call *call = call_new(store, SCRIPT_challenge_progress, id, on_progress, arg);
     call->fn.told = fn;
     call_key(call, key_challenge(id));
-    call_arg(call, bytes_of(device_id));
-    call_arg_int(call, progress);
+    call_arg_reached(call, reached, count);
     return call_send(call);
 }

@@ -475,6 +475,17 @@ typedef void (*store_challenge_fn)(enum err e, const struct challenge_view *view
 struct store_call *store_challenge_get(struct store *store, const char *id, bool wait, store_challenge_fn fn,
                                        void *arg);
 
+#define REACHED_STEPS 3 /* SENT, DELIVERED, SEEN */
+
+#define REACHED_MAX   100 /* phones, as many as a user can have (devices_per_user_max) */
+
+/** How far a phone says that it is, and how long ago it was so far. */
+struct challenge_reached {
+    char device_id[ID_SIZE];
+    unsigned step; /* nanopush.v1.Progress */
+    unsigned ago_ms[REACHED_STEPS];
+};
+
 struct challenge_settle {
     const char *id;
     struct bytes fence;
@@ -482,6 +493,8 @@ struct challenge_settle {
     const Record__Device *device;         /* that the answer was verified with; NULL where no answer */
     const Record__Settlement *settlement; /* likewise */
     const char *enrolment; /* of an answer: CANCELLED it is unless this waits for one; NULL for none */
+    const struct challenge_reached *reached; /* what is not stored yet of the phones' progress */
+    size_t reached_count;                    /* at most REACHED_MAX */
 };
 
 struct challenge_settled {
@@ -520,9 +533,10 @@ typedef void (*store_challenge_resend_fn)(enum err e, const struct challenge_res
 struct store_call *store_challenge_resend(struct store *store, const char *id, struct bytes fence,
                                           unsigned needed, store_challenge_resend_fn fn, void *arg);
 
-/** @p progress as in nanopush.v1.Progress; one that is not further than what is known changes nothing. */
-struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,
-                                            unsigned progress, store_told_fn fn, void *arg);
+/** Who waits is to be told. What is not further than what is known changes nothing. @p reached (at most REACHED_MAX) is copied. */
+struct store_call *store_challenge_progress(struct store *store, const char *id,
+                                            const struct challenge_reached *reached, size_t count,
+                                            store_told_fn fn, void *arg);
 
 /* ---- events of an organisation ---- */
 

@@ -16,6 +16,7 @@
 #include "crypto/tls.h"
 #include "device/server.h"
 #include "device/session.h"
+#include "domain/challenge_progress.h"
 #include "domain/registry.h"
 #include "domain/router.h"
 #include "played_store.h"
@@ -389,6 +390,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     end = p + len;
     more_to_read = false;
     domain.router = router_new(domain.loop, NULL, &sinks, NULL);
+    domain.progress = progress_new(&domain);
     domain.registry = registry_new(&domain);
     SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
     server = device_server_new(&domain, tls, &options, &(const struct accepted_handlers){0}, NULL);
@@ -455,6 +457,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     turn();
     device_server_free(server);
     router_close(domain.router);
+    progress_free(domain.progress);
     router_free(domain.router);
     registry_free(domain.registry);
     return 0;

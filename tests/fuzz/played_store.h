@@ -242,10 +242,11 @@ struct store_call *store_challenge_resend(struct store *store, const char *id, s
     return keep(CALL_RESEND, id, FN(fn), arg);
 }
 
-struct store_call *store_challenge_progress(struct store *store, const char *id, const char *device_id,
-                                            unsigned progress, store_told_fn fn, void *arg)
+struct store_call *store_challenge_progress(struct store *store, const char *id,
+                                            const struct challenge_reached *reached, size_t count,
+                                            store_told_fn fn, void *arg)
 {
-    (void)store, (void)device_id, (void)progress;
+    (void)store, (void)reached, (void)count;
     if (call_count < OPEN_MAX / 2)
         return keep(CALL_TOLD, id, FN(fn), arg);
     fn(ERR_UNAVAILABLE, NULL, arg); /* acks are not held back; the real store refuses at its own limit */

@@ -7,6 +7,7 @@
 
 #include "domain/challenge.h"
 #include "domain/challenge_cache.h"
+#include "domain/challenge_progress.h"
 #include "domain/router.h"
 #include "domain/watch.h"
 #include "store_fixture.h"
@@ -75,11 +76,13 @@ static inline void node_open(struct node *node, unsigned slot)
     node->domain.router = router_new(loop, node->domain.store, &sinks, node);
     node->domain.watches = watches_new(&node->domain);
     node->domain.challenge_cache = challenge_cache_new();
+    node->domain.progress = progress_new(&node->domain);
 }
 
 static inline void node_close(struct node *node)
 {
     watches_free(node->domain.watches);
+    progress_free(node->domain.progress);
     router_close(node->domain.router);
     store_close(node->domain.store);
     turn(5);

@@ -424,7 +424,9 @@ static inline enum err user_get(struct worker *w, const char *tag)
 
 static inline enum err progress(struct worker *w, const char *id, const char *device_id, unsigned step)
 {
-    return got_wait(store_challenge_progress(w->store, id, device_id, step, on_told, NULL));
+    struct challenge_reached reached = {.step = step};
+    snprintf(reached.device_id, sizeof reached.device_id, "%s", device_id);
+    return got_wait(store_challenge_progress(w->store, id, &reached, 1, on_told, NULL));
 }
 
 /* ---- people ---- */

@@ -401,6 +401,104 @@ static void first_answer_wins_and_a_repeat_is_told_the_same(void **state)
     buf_done(&late);
 }
 
+/* Sent, delivered and answered within PROGRESS_DELAY_MS: one script, and it knows when each was. */
+static void answer_takes_the_phones_progress_along(void **state)
+{
+    (void)state;
+    struct person person = signer(&far, 1);
+    struct challenge_request request = request_for(&person);
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    struct buf jws = answer_of(&person, asked.id, "approve", USER_VERIFICATION);
+    progress_note(far.domain.progress, asked.id, person.phone, 2, NULL, NULL);
+    turn(20);
+    progress_note(far.domain.progress, asked.id, person.phone, 3, NULL, NULL);
+    assert_int_equal(send_answer(&far, &person, asked.id, buf_view(&jws)), ERR_OK);
+    assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
+    assert_int_equal(got.challenge.state, CHALLENGE_APPROVED);
+    assert_int_equal(got.challenge.revision, 2); /* nothing was written between */
+    assert_int_equal(got.challenge.progress_count, 1);
+    assert_int_equal(got.progress[0].progress, 3);
+    assert_in_range(got.progress[0].delivered_unix_ms - got.progress[0].sent_unix_ms, 15, PATIENCE_MS);
+    assert_true(got.progress[0].delivered_unix_ms <= got.challenge.settle_unix_ms);
+    assert_int_equal(got.progress[0].seen_unix_ms, 0);
+    turn(PROGRESS_DELAY_MS + 20); /* it was taken away, not copied */
+    assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
+    assert_int_equal(got.challenge.revision, 2);
+    buf_done(&jws);
+}
+
+/* The other phones' too; and what the worker of another has noted is written late, but with its own time. */
+static void answer_takes_all_phones_progress_along(void **state)
+{
+    (void)state;
+    struct person person = signer(&far, 1), second = person_with_other_phone(&person), third = second;
+    struct challenge_request request = request_for(&person);
+    enrol(&a, &second);
+    hang(&far, &second, 2);
+    fill_id(person.tag, third.phone);
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    struct buf jws = answer_of(&person, asked.id, "approve", USER_VERIFICATION);
+    progress_note(far.domain.progress, asked.id, person.phone, 3, NULL, NULL);
+    progress_note(far.domain.progress, asked.id, second.phone, 2, NULL, NULL);
+    progress_note(near.domain.progress, asked.id, third.phone, 4, NULL, NULL);
+    turn(3);
+    assert_int_equal(send_answer(&far, &person, asked.id, buf_view(&jws)), ERR_OK);
+    assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
+    assert_int_equal(got.challenge.revision, 2);
+    assert_int_equal(got.challenge.progress_count, 2);
+    TURN_UNTIL(challenge_get(&a, asked.id, false) == ERR_OK && got.challenge.progress_count == 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(got.progress[i].sent_unix_ms <= got.challenge.settle_unix_ms);
+    assert_int_equal(progress(&a, asked.id, person.phone, 4),
+                     ERR_OK); /* reached after the end: that is not shown */
+    assert_int_equal(challenge_get(&a, asked.id, false), ERR_OK);
+    for (size_t i = 0; i < 3; i++)
+        if (strcmp(got.progress[i].device_id, person.phone) == 0)
+            assert_int_equal(got.progress[i].progress, 3);
+    assert_int_equal(got.challenge.revision, 2);
+    buf_done(&jws);
+}
+
+static void progress_that_no_answer_takes_along_is_written_soon(void **state)
+{
+    (void)state;
+    struct person person = signer(&far, 1);
+    struct challenge_request request = request_for(&person);
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    progress_note(far.domain.progress, asked.id, person.phone, 2, NULL, NULL);
+    progress_note(far.domain.progress, asked.id, person.phone, 4, NULL, NULL);
+    TURN_UNTIL(challenge_get(&a, asked.id, false) == ERR_OK && got.challenge.progress_count == 1);
+    assert_int_equal(got.progress[0].progress, 4);
+    assert_int_equal(got.challenge.revision, 2); /* together */
+    for (unsigned i = 0; i < 3; i++) {
+        char other[ID_SIZE];
+        fill_id(person.tag, other);
+        progress_note(far.domain.progress, asked.id, other, 2, NULL, NULL);
+    }
+    TURN_UNTIL(challenge_get(&a, asked.id, false) == ERR_OK && got.challenge.progress_count > 1);
+    assert_int_equal(got.challenge.progress_count, 4); /* and those of all phones together */
+    assert_int_equal(got.challenge.revision, 3);
+}
+
+/* An acknowledgement costs its sender nothing: what is held of them has a limit. */
+static void progress_beyond_the_limit_pushes_out_the_oldest(void **state)
+{
+    (void)state;
+    struct person person = signer(&far, 1);
+    struct challenge_request request = request_for(&person);
+    struct challenge_reached reached[REACHED_MAX];
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    progress_note(far.domain.progress, asked.id, person.phone, 3, NULL, NULL);
+    assert_int_equal(progress_noted(far.domain.progress, asked.id, reached), 1);
+    for (unsigned i = 0; i < PROGRESS_MAX; i++) {
+        char id[ID_SIZE];
+        fill_id(person.tag, id);
+        progress_note(far.domain.progress, id, person.phone, 2, NULL, NULL);
+    }
+    assert_int_equal(progress_noted(far.domain.progress, asked.id, reached), 0);
+    TURN_UNTIL(challenge_get(&a, asked.id, false) == ERR_OK && got.challenge.progress_count == 1);
+}
+
 static void answer_that_does_not_count_changes_nothing(void **state)
 {
     (void)state;
@@ -515,6 +613,10 @@ int main(void)
         TEST(what_is_in_hand_is_held_against_the_store),
         TEST(answer_reaches_who_waits_and_the_other_phones),
         TEST(first_answer_wins_and_a_repeat_is_told_the_same),
+        TEST(answer_takes_the_phones_progress_along),
+        TEST(answer_takes_all_phones_progress_along),
+        TEST(progress_that_no_answer_takes_along_is_written_soon),
+        TEST(progress_beyond_the_limit_pushes_out_the_oldest),
         TEST(answer_that_does_not_count_changes_nothing),
         TEST(answer_to_another_challenge_is_refused),
         TEST(answer_that_comes_too_late_is_expired),

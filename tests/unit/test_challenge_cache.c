@@ -176,7 +176,7 @@ static void its_worker_is_told_from_the_first_moment(void **state)
     struct challenge_view found;
     accept_one(&near, &person);
     assert_true(challenge_cache_unchanged(near.domain.challenge_cache, accepted_id, &found));
-    challenge_progressed(&far.domain, accepted_id, person.phone, 2, NULL, NULL);
+    progress_note(far.domain.progress, accepted_id, person.phone, 2, NULL, NULL);
     TURN_UNTIL(!challenge_cache_unchanged(near.domain.challenge_cache, accepted_id, &found));
     struct watch *watch = look(&near);
     assert_int_equal(shown, 2);

@@ -101,7 +101,7 @@ static void changes_of_another_worker_come_in_order(void **state)
     follow(&near, &w, id, 0);
     TURN_UNTIL(w.revision == 1);
     for (unsigned step = 2; step <= 4; step++) {
-        challenge_progressed(&far.domain, id, person.phone, step, NULL, NULL);
+        progress_note(far.domain.progress, id, person.phone, step, NULL, NULL);
         TURN_UNTIL(w.revision == step);
         assert_int_equal(w.state, CHALLENGE_PENDING);
     }
@@ -122,10 +122,9 @@ static void many_changes_may_be_one_snapshot_but_the_last_is_seen(void **state)
     char id[ID_SIZE];
     challenge_new(&a, &person, id, LIFE_MS);
     follow(&near, &w, id, 0);
-    for (unsigned i = 0; i < 30; i++) { /* all at once, of made-up phones */
-        char device[ID_SIZE];
-        fill_id(person.tag, device);
-        challenge_progressed(i % 2 ? &near.domain : &far.domain, id, device, 2, NULL, NULL);
+    for (unsigned i = 0; i < 30; i++) {
+        move_silently(id);
+        watches_changed(near.domain.watches, id);
     }
     TURN_UNTIL(w.revision == 31);
     assert_false(w.went_back || w.was_again);
@@ -161,7 +160,7 @@ static void revisions_that_are_known_are_not_handed_out(void **state)
     watches_changed(near.domain.watches, id);
     turn(50);
     assert_int_equal(known.snapshots, 0);
-    challenge_progressed(&far.domain, id, person.phone, 2, NULL, NULL);
+    progress_note(far.domain.progress, id, person.phone, 2, NULL, NULL);
     TURN_UNTIL(known.snapshots == 1);
     assert_int_equal(known.revision, 2);
     assert_int_equal(later.snapshots, 0);
@@ -246,7 +245,7 @@ static void watches_on_one_id_are_each_their_own(void **state)
     TURN_UNTIL(second.snapshots == 1 && elsewhere.snapshots == 1);
     assert_int_equal(first.snapshots, 1);
     watch_cancel(first.watch);
-    challenge_progressed(&far.domain, id, person.phone, 2, NULL, NULL);
+    progress_note(far.domain.progress, id, person.phone, 2, NULL, NULL);
     TURN_UNTIL(second.snapshots == 2 && elsewhere.snapshots == 2);
     assert_int_equal(first.snapshots, 1);
     watch_cancel(second.watch);
@@ -437,7 +436,7 @@ static void new_inbox_is_registered_and_all_is_read_again(void **state)
     TURN_UNTIL(near.inboxes == 2);
     TURN_UNTIL(w.revision == 2);
     int64_t start_mono_ms = clock_mono_ms();
-    challenge_progressed(&far.domain, id, person.phone, 2, NULL, NULL);
+    progress_note(far.domain.progress, id, person.phone, 2, NULL, NULL);
     TURN_UNTIL(w.revision == 3);
     assert_true(clock_mono_ms() - start_mono_ms < PROMPT_MS);
     watch_cancel(w.watch);

@@ -1,25 +1,26 @@
--- KEYS challenge; ARGV device id, progress (2 sent, 3 delivered, 4 seen)
--- -> {moved (1, 0), {inbox, ...}}; 'p:<device id>' is '<progress> <sent ms> <delivered ms> <seen ms>', 0 for not yet.
--- A progress that skips a step dates the step skipped as well: what was seen was delivered.
-local challenge, device_id, progress = KEYS[1], ARGV[1], tonumber(ARGV[2])
+-- KEYS challenge; ARGV how far phones say that they are, as challenge_settle takes it -> {moved (1, 0), {inbox, ...}}
+-- What was reached before the challenge was settled, and comes late because another worker settled it, is written all the
+-- same; nobody waits for that any more.
+local challenge = KEYS[1]
 
 local c = read_hash(challenge)
-if c.state ~= 'pending' then
+if not c.state then
   return {0, {}}
 end
-local field = 'p:' .. device_id
-local had, times = 1, {}
-if c[field] then
-  had, times[2], times[3], times[4] = string.match(c[field], '^(%d+) (%d+) (%d+) (%d+)$')
-  had = tonumber(had)
+local now, pending, written = now_ms(), c.state == 'pending', {}
+for phone, said in string.gmatch(ARGV[1], SAID) do
+  local reached, at = progress_with(c['p:' .. phone], said, now)
+  if reached and (pending or at < tonumber(c.settled)) then
+    written[#written + 1] = 'p:' .. phone
+    written[#written + 1] = reached
+  end
 end
-if progress <= had then
+if #written == 0 then
   return {0, {}}
 end
-local now = now_ms()
-for step = had + 1, progress do
-  times[step] = now
+if pending then
+  written[#written + 1] = 'revision'
+  written[#written + 1] = tonumber(c.revision) + 1
 end
-redis.call('HSET', challenge, 'revision', tonumber(c.revision) + 1, field,
-  string.format('%d %d %d %d', progress, times[2] or 0, times[3] or 0, times[4] or 0))
-return {1, waiters_of(c)}
+redis.call('HSET', challenge, unpack(written))
+return {1, pending and waiters_of(c) or {}}

@@ -3,6 +3,7 @@
 -- KEYS challenge, pending, devices, presence, limits [, enrolment that it asks about]
 -- ARGV id, record (fence), state wanted, kept ms, device id or '', head of the device's value (fence) or '',
 --      settlement (sealed) or '', this very call: the same when it is sent again because its reply was lost
+--      how far phones say that they are: see SAID; '' for none
 -- -> {'moved' or 'already', view of what it is then, {device id, presence, ...}, {inbox, ...}, locked until or '',
 --     {id of another pending one that the lock ends, ...}}
 --    | {'gone'} | {'early'} not expired yet | {'device'} the device is not what C verified
@@ -68,6 +69,12 @@ write('state', wanted)
 write('settled', now)
 write('settled_by', call)
 write('revision', tonumber(c.revision) + 1)
+for phone, said in string.gmatch(ARGV[9], SAID) do
+  local reached = progress_with(c['p:' .. phone], said, now)
+  if reached then
+    write('p:' .. phone, reached)
+  end
+end
 if settlement ~= '' then
   write('settlement', settlement)
 end

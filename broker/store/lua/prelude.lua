@@ -86,7 +86,27 @@ local function waiters_of(hash)
   return inboxes
 end
 
--- How far it came on each phone: device id, what challenge_progress has written, ...
+-- 'p:<device id>' of a challenge is '<progress> <sent ms> <delivered ms> <seen ms>' (2 sent, 3 delivered, 4 seen), 0
+-- for not yet. What a phone says is '<progress> <ms ago> <ms ago> <ms ago>'. -> the field anew, nil where that is no news.
+-- A progress that skips a step dates the step skipped as well: what was seen was delivered.
+local FOUR_NUMBERS = '^(%d+) (%d+) (%d+) (%d+)$'
+local SAID = '(%S+) (%d+ %d+ %d+ %d+)'
+local function progress_with(value, said, now)
+  local times, ago, had, progress = {}, {}, '1', nil
+  if value then
+    had, times[2], times[3], times[4] = string.match(value, FOUR_NUMBERS)
+  end
+  progress, ago[2], ago[3], ago[4] = string.match(said, FOUR_NUMBERS)
+  if tonumber(progress) <= tonumber(had) then
+    return nil
+  end
+  for step = had + 1, progress do
+    times[step] = now - ago[step]
+  end
+  return string.format('%d %d %d %d', progress, times[2] or 0, times[3] or 0, times[4] or 0), now - ago[tonumber(progress)]
+end
+
+-- How far it came on each phone: device id, what progress_with made, ...
 local function progress_of(challenge)
   local progress = {}
   for field, value in pairs(challenge) do
