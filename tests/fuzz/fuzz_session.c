@@ -16,6 +16,7 @@
 #include "crypto/tls.h"
 #include "device/server.h"
 #include "device/session.h"
+#include "domain/challenge_cache.h"
 #include "domain/challenge_progress.h"
 #include "domain/registry.h"
 #include "domain/router.h"
@@ -390,6 +391,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     end = p + len;
     more_to_read = false;
     domain.router = router_new(domain.loop, NULL, &sinks, NULL);
+    domain.challenge_cache = challenge_cache_new();
     domain.progress = progress_new(&domain);
     domain.registry = registry_new(&domain);
     SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
@@ -458,6 +460,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t len)
     device_server_free(server);
     router_close(domain.router);
     progress_free(domain.progress);
+    challenge_cache_free(domain.challenge_cache);
     router_free(domain.router);
     registry_free(domain.registry);
     return 0;
