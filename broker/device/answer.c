@@ -45,6 +45,8 @@ static bool is_by(const Nanopush__V1__AnswerMessage *answer, const struct accoun
 static struct account *signer_of(struct session *session, const Nanopush__V1__AnswerMessage *answer)
 {
     struct account *first = session_account_for(session, answer->challenge_id, NULL), *next = first;
+    if (!first || !session_account_for(session, answer->challenge_id, first))
+        return first; /* nothing to choose from: no need to look into the answer twice */
     while (next && !is_by(answer, next))
         next = session_account_for(session, answer->challenge_id, next);
     return next ? next : first;
