@@ -16,18 +16,22 @@ struct p256_key {
     EVP_PKEY *pkey;
 };
 
-/* The one key that every verification puts its public point into: parsing the parameters and copying the
- * group for a new EVP_PKEY each time adds a third to the price. NULL when OpenSSL fails. */
-static EVP_PKEY *verification_key(void)
+/* The one context of every verification, and its one key, which the public point is put into: parsing the parameters and
+ * copying the group for a new EVP_PKEY each time adds a third to the price, and a new context walks all names of
+ * algorithms that OpenSSL knows. NULL when OpenSSL fails. */
+static EVP_PKEY_CTX *verification(void)
 {
-    static EVP_PKEY *key;
-    if (key)
-        return key;
+    static EVP_PKEY_CTX *kept;
+    EVP_PKEY *key = NULL;
+    if (kept)
+        return kept;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    if (ctx && EVP_PKEY_paramgen_init(ctx) == 1 && EVP_PKEY_CTX_set_group_name(ctx, "P-256") == 1)
-        EVP_PKEY_paramgen(ctx, &key);
+    if (ctx && EVP_PKEY_paramgen_init(ctx) == 1 && EVP_PKEY_CTX_set_group_name(ctx, "P-256") == 1 &&
+        EVP_PKEY_paramgen(ctx, &key) == 1)
+        kept = EVP_PKEY_CTX_new(key, NULL);
     EVP_PKEY_CTX_free(ctx);
-    return key;
+    EVP_PKEY_free(key); /* the context holds it */
+    return kept;
 }
 
 static enum err set_public(EVP_PKEY *key, struct bytes pub)
@@ -41,8 +45,8 @@ static enum err set_public(EVP_PKEY *key, struct bytes pub)
 
 enum err p256_check_public(struct bytes pub)
 {
-    EVP_PKEY *key = verification_key();
-    return key ? set_public(key, pub) : openssl_failed(ERR_CRYPTO);
+    EVP_PKEY_CTX *ctx = verification();
+    return ctx ? set_public(EVP_PKEY_CTX_get0_pkey(ctx), pub) : openssl_failed(ERR_CRYPTO);
 }
 
 enum err p256_thumbprint(const uint8_t pub[P256_PUBLIC_BYTES], char out[P256_THUMBPRINT_SIZE])
@@ -84,22 +88,17 @@ enum err p256_verify(const uint8_t pub[P256_PUBLIC_BYTES], struct bytes message,
 {
     uint8_t digest[SHA256_BYTES], der[DER_MAX_BYTES];
     size_t der_len;
-    EVP_PKEY *key = verification_key();
-    if (!key)
+    EVP_PKEY_CTX *ctx = verification();
+    if (!ctx)
         return openssl_failed(ERR_CRYPTO);
-    TRY(set_public(key, bytes_make(pub, P256_PUBLIC_BYTES)));
+    TRY(set_public(EVP_PKEY_CTX_get0_pkey(ctx), bytes_make(pub, P256_PUBLIC_BYTES)));
     TRY(sha256(message, digest));
     TRY(raw_to_der(sig, der, &der_len));
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
-    if (!ctx)
-        return openssl_failed(ERR_NOMEM);
-    enum err e = ERR_OK;
     if (EVP_PKEY_verify_init(ctx) != 1)
-        e = openssl_failed(ERR_CRYPTO);
-    else if (EVP_PKEY_verify(ctx, der, der_len, digest, sizeof digest) != 1)
-        e = openssl_failed(ERR_BAD_SIGNATURE); /* negative results are refusals, too */
-    EVP_PKEY_CTX_free(ctx);
-    return e;
+        return openssl_failed(ERR_CRYPTO);
+    if (EVP_PKEY_verify(ctx, der, der_len, digest, sizeof digest) != 1)
+        return openssl_failed(ERR_BAD_SIGNATURE); /* negative results are refusals, too */
+    return ERR_OK;
 }
 
 enum err p256_key_new(struct p256_key **ret)
