@@ -32,7 +32,7 @@ enum np_error np_connection_new(const struct np_endpoint *endpoint, const struct
     struct np_connection *c = calloc(1, sizeof *c);
     if (!c)
         return NP_NOMEM;
-    enum np_error error = np_tls_new(endpoint, fd, &c->tls);
+    enum np_error error = np_tls_new(endpoint, callbacks->on_session != NULL, fd, &c->tls);
     if (error != NP_OK) {
         free(c);
         return error;
@@ -286,6 +286,7 @@ static void handshake(struct np_connection *c)
             np_connection_fail(c, NP_CRYPTO, "no channel binding");
             return;
         }
+        c->resumed = np_tls_resumed(c->tls);
         c->state = NP_STATE_OPEN;
         c->heard_mono_ms = c->now_mono_ms;
         if (c->callbacks.on_open)
@@ -377,6 +378,8 @@ void np_connection_step(struct np_connection *c, int64_t now_mono_ms)
         handshake(c);
     if (c->state == NP_STATE_OPEN)
         read_messages(c);
+    if (c->state == NP_STATE_OPEN)
+        np_session_offer(c);
     if (c->state == NP_STATE_OPEN)
         tend(c);
     write_messages(c);

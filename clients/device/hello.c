@@ -142,7 +142,7 @@ enum np_error np_connection_enrol(struct np_connection *c, const struct np_enrol
                                   const struct np_signer *possession,
                                   const struct np_signer *user_verification)
 {
-    if (c->state != NP_STATE_OPEN || c->enrolling)
+    if (c->state != NP_STATE_OPEN || c->resumed || c->enrolling)
         return NP_BAD_STATE;
     if (!possession->sign || !user_verification->sign)
         return NP_NO_KEY;

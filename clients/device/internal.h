@@ -5,7 +5,7 @@
  *    act.c      new keys, unlock, remove                   receive.c     messages of the broker
  *    statement.c  what is signed                           frame.c       bytes <-> messages
  *    display.c  what may be shown                          tls.c         OpenSSL: bytes <-> socket
- *    keys.c  OpenSSL: keys and digests
+ *    keys.c  OpenSSL: keys and digests                     session.c     what is kept to resume TLS by
  */
 #ifndef NANOPUSH_DEVICE_INTERNAL_H
 #define NANOPUSH_DEVICE_INTERNAL_H
@@ -214,11 +214,28 @@ struct np_tls;
 
 enum np_tls_result { NP_TLS_OK, NP_TLS_WAIT_READ, NP_TLS_WAIT_WRITE, NP_TLS_FAILED };
 
-NP_MUST_CHECK enum np_error np_tls_new(const struct np_endpoint *endpoint, int fd, struct np_tls **ret);
+/** @p sessions: the app wants those that the peer gives. */
+NP_MUST_CHECK enum np_error np_tls_new(const struct np_endpoint *endpoint, bool sessions, int fd,
+                                       struct np_tls **ret);
 void np_tls_free(struct np_tls *tls);
 enum np_tls_result np_tls_handshake(struct np_tls *tls);
 enum np_tls_result np_tls_read(struct np_tls *tls, uint8_t *p, size_t size, size_t *len);
 enum np_tls_result np_tls_write(struct np_tls *tls, const uint8_t *p, size_t len, size_t *written);
+
+/**
+ * Offer a session, before the handshake begins; the peer may refuse it, and a full handshake follows.
+ * @param pin the one that np_tls_export() gave on the session's connection.
+ * @param der from np_tls_session(); not kept.
+ * @return NP_OK; NP_BAD_STATE: too late; NP_INVALID: @p pin is not pinned any more; NP_MALFORMED: @p der.
+ */
+NP_MUST_CHECK enum np_error np_tls_resume(struct np_tls *tls, const uint8_t pin[NP_PIN_BYTES],
+                                          const uint8_t *der, size_t len);
+
+/** After the handshake: a session was resumed. */
+bool np_tls_resumed(const struct np_tls *tls);
+
+/** The last session that the peer gave, a secret; empty where there is none new. The caller ends it with np_buf_done(). */
+struct np_buf *np_tls_session(struct np_tls *tls);
 
 /** Tell the peer that nothing follows, if the socket takes it now. */
 void np_tls_close(struct np_tls *tls);
@@ -226,9 +243,14 @@ void np_tls_close(struct np_tls *tls);
 /** Why a call returned NP_TLS_FAILED; @p text is static or belongs to @p tls. */
 enum np_error np_tls_failure(const struct np_tls *tls, const char **text);
 
-/** After the handshake: the channel binding, and the pin that the peer's chain ended in. */
+/** After the handshake: the channel binding, and the pin that the peer's chain ended in, then or when the session began. */
 NP_MUST_CHECK enum np_error np_tls_export(struct np_tls *tls, uint8_t exporter[EXPORTER_BYTES],
                                           uint8_t pin[NP_PIN_BYTES]);
+
+/* session.c ------------------------------------------------------------------------------------------- */
+
+/** Hand the app what the peer gave to resume by, for the first account that is welcome; until one is, it is kept. */
+void np_session_offer(struct np_connection *c);
 
 /* connection.c ---------------------------------------------------------------------------------------- */
 
@@ -249,6 +271,7 @@ struct np_connection {
     uint8_t pin[NP_PIN_BYTES]; /* the one of the endpoint's that the peer has */
     struct np_account *accounts[NP_ACCOUNTS_MAX];
     size_t account_count;
+    bool resumed; /* no certificate was shown: nobody enrols here */
     bool enrolling;
     struct np_enrolment_uri enrolment; /* without its token and secret; valid while enrolling */
     struct np_buf enrol;               /* its Enrol, a frame; has the token */

@@ -95,6 +95,7 @@ const char *np_error_text(enum np_error error);
 #define NP_DISPLAY_FIELDS_MAX 16    /* further lines of a challenge */
 #define NP_OPTIONS_MAX        8     /* numbers to choose from */
 #define NP_CODE_DIGITS_MAX    8     /* digits of the code of a challenge */
+#define NP_SESSION_BYTES_MAX  8192  /* longest of what a TLS session is resumed by */
 
 /* Keys ------------------------------------------------------------------------------------------------ */
 
@@ -487,6 +488,13 @@ struct np_callbacks {
      */
     void (*on_error)(struct np_connection *c, enum np_error error, const char *subject, const char *text,
                      void *arg);
+    /**
+     * What shortens the next handshake of @p account, see np_connection_resume(): store it in place of the one before.
+     * Up to NP_SESSION_BYTES_MAX bytes, and a secret like a key: who has it can pass for the broker to this phone for a day,
+     * and read that connection, though not sign anything. Once a connection, mostly. Without this callback there is none.
+     */
+    void (*on_session)(struct np_connection *c, struct np_account *account, const uint8_t *session,
+                       size_t len, void *arg);
     /** The connection closes by itself after it. Come back in np_backoff_ms(attempt, return_after_ms). */
     void (*on_go_away)(struct np_connection *c, enum np_go_away reason, uint32_t return_after_ms, void *arg);
     /**
@@ -502,8 +510,8 @@ struct np_callbacks {
  * Begin TLS on a socket. Nothing is sent before the first np_connection_step().
  *
  * The peer's chain must hold a CA certificate whose key is a pin and that issued the server certificate
- * directly; that certificate, and no other root, is trusted. TLS 1.3 and ALPN "nanopush/1" only; sessions are
- * not resumed.
+ * directly; that certificate, and no other root, is trusted. TLS 1.3 and ALPN "nanopush/1" only. Sessions
+ * are resumed where the app keeps them: np_connection_resume().
  *
  * @param endpoint    copied; host and port are not used.
  * @param callbacks   copied.
@@ -515,6 +523,22 @@ struct np_callbacks {
 NP_MUST_CHECK enum np_error np_connection_new(const struct np_endpoint *endpoint,
                                               const struct np_callbacks *callbacks, void *arg, int fd,
                                               int64_t now_mono_ms, struct np_connection **ret);
+
+/**
+ * Shorten the handshake by what on_session gave for @p account, right after np_connection_new(). Optional. Each is used
+ * once: delete what is stored before this call, so that two connections cannot be told to be of one phone by it.
+ *
+ * A resumed handshake shows no certificate. What was stored says under which pin, name and account the full one was made,
+ * and it is offered only where they are still the ones of this connection. Hello is said as ever: it makes nobody known.
+ * Where the broker does not take it, and where this call fails, the handshake is a full one. Nobody enrols on a connection
+ * that was resumed.
+ *
+ * @param session not kept.
+ * @return NP_OK; NP_BAD_STATE: after the first step; NP_INVALID: made for another account or server name, or under a pin
+ * that is none of the endpoint's; NP_MALFORMED; NP_NOMEM.
+ */
+NP_MUST_CHECK enum np_error np_connection_resume(struct np_connection *c, const struct np_account *account,
+                                                 const uint8_t *session, size_t len);
 
 /** Free at once, without a callback or a word to the broker; NULL is fine. Its accounts may join another
  * connection. */
@@ -563,7 +587,7 @@ NP_MUST_CHECK enum np_error np_connection_scan(struct np_connection *c, const st
  * @param uri               copied in part; the connection's endpoint is that of the URI.
  * @param name              the phone's, "Ada's phone", 1 to 64 bytes of clean UTF-8.
  * @param possession        both usable, two different keys; used in this call only.
- * @return NP_OK; NP_BAD_STATE: before on_open, after the end, or an enrolment is under way; NP_INVALID: @p
+ * @return NP_OK; NP_BAD_STATE: before on_open, after the end, on a resumed connection, or an enrolment is under way; NP_INVALID: @p
  * name, keys or pin; NP_NO_KEY; NP_NOMEM; NP_CRYPTO; what a signer returned.
  */
 NP_MUST_CHECK enum np_error np_connection_enrol(struct np_connection *c, const struct np_enrolment_uri *uri,

@@ -190,6 +190,15 @@ static void run_on_welcome(struct np_connection *c, const struct np_welcome *wel
     soft_phone_begin_due(phone);
 }
 
+static void run_on_session(struct np_connection *c, struct np_account *account, const uint8_t *session,
+                           size_t len, void *arg)
+{
+    struct soft_phone *phone = arg;
+    (void)c, (void)account;
+    if (!soft_phone_store_save_session(&phone->store, session, len))
+        soft_phone_complain(phone->options, phone->store.error, phone->store.why);
+}
+
 static void run_on_challenge(struct np_connection *c, const struct np_challenge *challenge, void *arg)
 {
     struct soft_phone *phone = arg;
@@ -268,6 +277,7 @@ int soft_phone_run(const struct soft_phone_options *options)
     static const struct np_callbacks callbacks = {
         .on_open = run_on_open,
         .on_welcome = run_on_welcome,
+        .on_session = run_on_session,
         .on_challenge = run_on_challenge,
         .on_resolved = run_on_resolved,
         .on_accepted = soft_phone_on_accepted,
@@ -284,6 +294,7 @@ int soft_phone_act(int act, const struct soft_phone_options *options)
     static const struct np_callbacks callbacks = {
         .on_open = run_on_open,
         .on_welcome = run_on_welcome,
+        .on_session = run_on_session,
         .on_accepted = soft_phone_on_accepted,
         .on_error = run_on_error,
         .on_go_away = on_go_away,

@@ -6,6 +6,7 @@
  *   account                where to connect and who it is, text
  *   possession.pem         in the clear, mode 0600; after N rotations possession-N.pem
  *   user-verification.pem  encrypted with the passcode; after N rotations user-verification-N.pem
+ *   session                what the next TLS handshake is shortened by, used once
  *   alerted                which challenges have alerted already
  *
  * The keys of the next rotation stand beside the present ones until the broker has accepted them.

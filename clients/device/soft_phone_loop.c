@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/crypto.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -69,6 +70,17 @@ static void plan_retry(struct soft_phone *phone, enum np_error why, const char *
     soft_phone_print_closed(phone->options, why, text, retry_ms);
 }
 
+/* Whatever is wrong with what was stored, the handshake is a full one. */
+static void resume(struct soft_phone *phone)
+{
+    uint8_t session[NP_SESSION_BYTES_MAX];
+    size_t len = soft_phone_store_take_session(&phone->store, session);
+    enum np_error error =
+        len > 0 ? np_connection_resume(phone->connection, phone->account, session, len) : NP_OK;
+    (void)error;
+    OPENSSL_cleanse(session, sizeof session);
+}
+
 static void connect_now(struct soft_phone *phone)
 {
     const char *why = "";
@@ -85,6 +97,8 @@ static void connect_now(struct soft_phone *phone)
     if (error != NP_OK) {
         close(phone->fd);
         plan_retry(phone, error, np_error_text(error));
+    } else if (phone->account) {
+        resume(phone);
     }
 }
 

@@ -18,6 +18,7 @@
 
 #define POSSESSION        "possession"
 #define USER_VERIFICATION "user-verification"
+#define SESSION           "session"
 
 #define FIRST_LINE        "nanopush-soft-phone 1"
 
@@ -294,6 +295,7 @@ bool soft_phone_store_wipe(struct soft_phone_store *s)
     if (unlinkat(s->dir_fd, "account", 0) != 0)
         return fail(s, NP_IO, "the account cannot be deleted");
     unlinkat(s->dir_fd, "alerted", 0);
+    unlinkat(s->dir_fd, SESSION, 0);
     unlink_pair(s, s->rotations);
     unlink_pair(s, s->rotations + 1);
     return true;
@@ -368,6 +370,28 @@ static void load_alerted(struct soft_phone_store *s, struct np_account *account)
     free(text);
     np_account_set_alerted(account, alerted, count);
 }
+
+/* To resume TLS by ------------------------------------------------------------------------------------ */
+
+bool soft_phone_store_save_session(struct soft_phone_store *s, const uint8_t *session, size_t len)
+{
+    struct np_buf b = {0};
+    np_buf_add_base64url(&b, session, len);
+    return write_buf(s, SESSION, &b);
+}
+
+/* One that cannot be deleted is not used: it would be used again. */
+size_t soft_phone_store_take_session(struct soft_phone_store *s, uint8_t *session)
+{
+    char *text = read_file(s, SESSION);
+    size_t chars = text ? strlen(text) : 0, len = chars / 4 * 3 + (chars % 4 ? chars % 4 - 1 : 0);
+    bool taken = unlinkat(s->dir_fd, SESSION, 0) == 0 && len <= NP_SESSION_BYTES_MAX &&
+                 np_base64url_decode(text, chars, session, len);
+    np_text_free(text);
+    return taken ? len : 0;
+}
+
+/* The account, for the library ------------------------------------------------------------------------ */
 
 /* Without a passcode the user-verification key stays away, and its public part with it. */
 static enum np_error set_next_keys(struct soft_phone_store *s, struct np_account *account)

@@ -61,6 +61,16 @@ bool soft_phone_store_wipe(struct soft_phone_store *s);
 /** The account as the library wants it; @p s must outlive it. @return false with s->why. */
 bool soft_phone_store_account(struct soft_phone_store *s, struct np_account **ret);
 
+/** Store what the next TLS handshake of the account is shortened by. @return false with s->why. */
+bool soft_phone_store_save_session(struct soft_phone_store *s, const uint8_t *session, size_t len);
+
+/**
+ * Take out what was stored so: it is not there any more.
+ * @param[out] session  NP_SESSION_BYTES_MAX bytes; the caller cleanses them.
+ * @return how many bytes; 0 where there are none.
+ */
+size_t soft_phone_store_take_session(struct soft_phone_store *s, uint8_t *session);
+
 /** Store which challenges have alerted. @return false with s->why. */
 bool soft_phone_store_save_alerted(struct soft_phone_store *s, const struct np_account *account);
 

@@ -23,7 +23,8 @@ struct np_tls {
     uint8_t pins[NP_PINS_MAX][NP_PIN_BYTES];
     size_t pin_count;
     STACK_OF(X509) * anchors; /* of the peer's chain, those that are pinned */
-    uint8_t used_pin[NP_PIN_BYTES];
+    uint8_t used_pin[NP_PIN_BYTES], resumed_pin[NP_PIN_BYTES]; /* the second of the session that is offered */
+    struct np_buf session;                                     /* DER of the last one that the peer gave */
     enum np_error error;
     char text[128];
 };
@@ -156,6 +157,49 @@ static bool use_name(struct np_tls *tls, const char *name)
     return SSL_set1_host(tls->ssl, name) == 1 && SSL_set_tlsext_host_name(tls->ssl, name) == 1;
 }
 
+/* Sessions: a resumed one shows no certificate, so it counts for the pin that the full handshake was made under. */
+
+/* OpenSSL's own object does not outlive the connection well, so its bytes are taken at once. */
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct np_tls *tls = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    int len = i2d_SSL_SESSION(session, NULL);
+    np_buf_done(&tls->session);
+    uint8_t *to = len > 0 ? np_buf_reserve(&tls->session, (size_t)len) : NULL;
+    if (to && i2d_SSL_SESSION(session, &to) == len)
+        tls->session.len = (size_t)len;
+    return 0; /* the object stays OpenSSL's */
+}
+
+static void keep_sessions(struct np_tls *tls)
+{
+    SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(tls->ctx, on_new_session);
+    SSL_CTX_set_app_data(tls->ctx, tls);
+}
+
+struct np_buf *np_tls_session(struct np_tls *tls)
+{
+    return &tls->session;
+}
+
+enum np_error np_tls_resume(struct np_tls *tls, const uint8_t pin[NP_PIN_BYTES], const uint8_t *der,
+                            size_t len)
+{
+    const uint8_t *at = der;
+    if (!SSL_in_before(tls->ssl))
+        return NP_BAD_STATE;
+    if (!is_pinned(tls, pin))
+        return NP_INVALID;
+    SSL_SESSION *session = d2i_SSL_SESSION(NULL, &at, (long)len);
+    bool ok = session && at == der + len && SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION &&
+              SSL_SESSION_is_resumable(session) && SSL_set_session(tls->ssl, session) == 1;
+    SSL_SESSION_free(session);
+    ERR_clear_error();
+    memcpy(tls->resumed_pin, pin, NP_PIN_BYTES);
+    return ok ? NP_OK : NP_MALFORMED;
+}
+
 /* Life ------------------------------------------------------------------------------------------------ */
 
 static bool set_up(struct np_tls *tls, const char *server_name)
@@ -177,7 +221,7 @@ static bool set_up(struct np_tls *tls, const char *server_name)
     return true;
 }
 
-enum np_error np_tls_new(const struct np_endpoint *endpoint, int fd, struct np_tls **ret)
+enum np_error np_tls_new(const struct np_endpoint *endpoint, bool sessions, int fd, struct np_tls **ret)
 {
     struct np_tls *tls = calloc(1, sizeof *tls);
     if (!tls)
@@ -189,6 +233,8 @@ enum np_error np_tls_new(const struct np_endpoint *endpoint, int fd, struct np_t
         np_tls_free(tls);
         return NP_CRYPTO;
     }
+    if (sessions)
+        keep_sessions(tls);
     *ret = tls;
     return NP_OK;
 }
@@ -201,6 +247,7 @@ void np_tls_free(struct np_tls *tls)
     SSL_CTX_free(tls->ctx);
     BIO_meth_free(tls->socket);
     sk_X509_pop_free(tls->anchors, X509_free);
+    np_buf_done(&tls->session);
     free(tls);
 }
 
@@ -254,7 +301,14 @@ enum np_tls_result np_tls_handshake(struct np_tls *tls)
         fail(tls, NP_UNTRUSTED, "the peer does not speak nanopush/1");
         return NP_TLS_FAILED;
     }
+    if (SSL_session_reused(tls->ssl))
+        memcpy(tls->used_pin, tls->resumed_pin, NP_PIN_BYTES);
     return NP_TLS_OK;
+}
+
+bool np_tls_resumed(const struct np_tls *tls)
+{
+    return SSL_session_reused(tls->ssl) == 1;
 }
 
 enum np_tls_result np_tls_read(struct np_tls *tls, uint8_t *p, size_t size, size_t *len)

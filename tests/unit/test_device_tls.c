@@ -100,7 +100,7 @@ struct pair {
     int64_t now_mono_ms;
     bool opened, closed;
     enum np_error why;
-    unsigned welcomes, resolved;
+    unsigned welcomes, resolved, sessions;
 };
 
 static void on_open(struct np_connection *c, void *arg)
@@ -116,6 +116,21 @@ static void on_welcome(struct np_connection *c, const struct np_welcome *welcome
     struct pair *p = arg;
     (void)c;
     p->welcomes += welcome->account == p->account;
+}
+
+static uint8_t kept[NP_SESSION_BYTES_MAX]; /* the last session */
+static size_t kept_len;
+
+static void on_session(struct np_connection *c, struct np_account *account, const uint8_t *session,
+                       size_t len, void *arg)
+{
+    struct pair *p = arg;
+    (void)c;
+    assert_ptr_equal(account, p->account);
+    assert_true(p->welcomes > 0 && len <= sizeof kept);
+    memcpy(kept, session, len);
+    kept_len = len;
+    p->sessions++;
 }
 
 static void on_challenge(struct np_connection *c, const struct np_challenge *challenge, void *arg)
@@ -163,6 +178,7 @@ static void connect_pair(struct pair *p, const struct identity *const *chain, co
     static const struct np_callbacks callbacks = {
         .on_open = on_open,
         .on_welcome = on_welcome,
+        .on_session = on_session,
         .on_challenge = on_challenge,
         .on_resolved = on_resolved,
         .on_closed = on_closed,
@@ -393,6 +409,153 @@ static void deliver_welcome(struct pair *p)
     message.welcome = &welcome;
     deliver(p, &message);
     assert_int_equal(p->welcomes, 1);
+}
+
+/* Resumption ------------------------------------------------------------------------------------------ */
+
+static SSL_CTX *context(void)
+{
+    return SSL_CTX_new(TLS_server_method());
+}
+
+struct again {
+    SSL_CTX *ctx; /* a reference is taken */
+    const char *name, *device_id;
+    const struct identity *pinned, *issuer, *leaf;
+};
+
+static struct again as_before(SSL_CTX *ctx)
+{
+    return (struct again){ctx, NAME, "d", &root, &root, &leaf};
+}
+
+/* Up to the first step. */
+static void begin(struct pair *p, struct again how)
+{
+    *p = (struct pair){.alpn = "nanopush/1", .now_mono_ms = 1000, .pin_count = 1, .ctx = how.ctx};
+    SSL_CTX_up_ref(how.ctx);
+    pin_of(how.pinned, p->pins[0]);
+    struct np_account_options o = {.organisation = "o",
+                                   .user = "u",
+                                   .device_id = how.device_id,
+                                   .host = "h",
+                                   .port = 1,
+                                   .server_name = how.name,
+                                   .pin_count = 1,
+                                   .possession.sign = sign_zeros};
+    memcpy(o.pins, p->pins, sizeof o.pins);
+    assert_int_equal(np_account_new(&o, &p->account), NP_OK);
+    connect_pair(p, (const struct identity *const[]){how.leaf, how.issuer, NULL}, how.name);
+}
+
+/* A session of the account "d", by a full handshake. */
+static void keep_session(SSL_CTX *ctx)
+{
+    struct pair p;
+    begin(&p, as_before(ctx));
+    handshake(&p);
+    np_connection_step(p.c, p.now_mono_ms);
+    assert_true(p.opened && !p.c->resumed);
+    assert_int_equal(p.sessions, 0); /* who is not welcome keeps nothing */
+    deliver_welcome(&p);
+    assert_int_equal(p.sessions, 1);
+    disconnect_pair(&p);
+}
+
+/* What np_connection_resume() says; *opened: the handshake went well; *resumed: shortened. */
+static enum np_error resume(struct again how, bool *opened, bool *resumed)
+{
+    struct pair p;
+    begin(&p, how);
+    enum np_error error = np_connection_resume(p.c, p.account, kept, kept_len);
+    handshake(&p);
+    *opened = p.opened;
+    *resumed = p.opened && p.c->resumed;
+    assert_int_equal(SSL_session_reused(p.server), *resumed);
+    assert_true(p.opened || p.why == NP_UNTRUSTED);
+    disconnect_pair(&p);
+    return error;
+}
+
+static void session_is_resumed_under_its_pin_and_gives_the_next(void **state)
+{
+    (void)state;
+    SSL_CTX *ctx = context();
+    keep_session(ctx);
+    for (int i = 0; i < 3; i++) {
+        struct pair p;
+        begin(&p, as_before(ctx));
+        assert_int_equal(np_connection_resume(p.c, p.account, kept, kept_len), NP_OK);
+        handshake(&p);
+        assert_true(p.opened && p.c->resumed && SSL_session_reused(p.server));
+        assert_memory_equal(p.c->pin, p.pins[0], NP_PIN_BYTES);
+        assert_int_equal(np_connection_resume(p.c, p.account, kept, kept_len), NP_BAD_STATE);
+        struct np_enrolment_uri uri = {0};
+        struct np_signer key = {.sign = sign_zeros};
+        assert_int_equal(np_connection_enrol(p.c, &uri, "n", NP_PLATFORM_OTHER, &key, &key), NP_BAD_STATE);
+        deliver_welcome(&p);
+        assert_int_equal(p.sessions, 1);
+        disconnect_pair(&p);
+    }
+    SSL_CTX_free(ctx);
+}
+
+static void session_counts_for_no_other_account_name_or_pin(void **state)
+{
+    (void)state;
+    SSL_CTX *ctx = context();
+    bool opened, resumed;
+    keep_session(ctx);
+    struct again how = as_before(ctx);
+    how.device_id = "another";
+    assert_int_equal(resume(how, &opened, &resumed), NP_INVALID);
+    assert_true(opened && !resumed);
+    how = as_before(ctx);
+    how.name = "other.example.com";
+    assert_int_equal(resume(how, &opened, &resumed), NP_INVALID);
+    assert_false(opened); /* nor is the certificate for it */
+    how = as_before(ctx);
+    how.pinned = &other;
+    assert_int_equal(resume(how, &opened, &resumed), NP_INVALID);
+    assert_false(opened);
+    SSL_CTX_free(ctx);
+}
+
+static void session_that_the_broker_does_not_know_is_a_full_handshake_with_its_checks(void **state)
+{
+    (void)state;
+    SSL_CTX *ctx = context(), *restarted = context(), *stranger = context();
+    struct identity forged = make(&other, (struct wish){.subject = "forged", .san = "DNS:" NAME});
+    bool opened, resumed;
+    keep_session(ctx);
+    assert_int_equal(resume(as_before(restarted), &opened, &resumed), NP_OK);
+    assert_true(opened && !resumed);
+    struct again how = as_before(stranger);
+    how.issuer = &other;
+    how.leaf = &forged;
+    assert_int_equal(resume(how, &opened, &resumed), NP_OK);
+    assert_false(opened);
+    discard(&forged);
+    SSL_CTX_free(ctx);
+    SSL_CTX_free(restarted);
+    SSL_CTX_free(stranger);
+}
+
+static void broken_session_is_refused_at_every_length_and_the_handshake_is_full(void **state)
+{
+    (void)state;
+    SSL_CTX *ctx = context();
+    keep_session(ctx);
+    struct pair p;
+    begin(&p, as_before(ctx));
+    for (size_t len = 0; len < kept_len; len++)
+        assert_int_not_equal(np_connection_resume(p.c, p.account, kept, len), NP_OK);
+    kept[0]++;
+    assert_int_equal(np_connection_resume(p.c, p.account, kept, kept_len), NP_MALFORMED);
+    handshake(&p);
+    assert_true(p.opened && !p.c->resumed);
+    disconnect_pair(&p);
+    SSL_CTX_free(ctx);
 }
 
 static void deliver_challenge(struct pair *p)
@@ -681,6 +844,10 @@ int main(void)
         PAIR_TEST(peer_that_goes_is_no_signal),
         PAIR_TEST(close_by_the_broker_is_told),
         TEST(handshake_has_15_seconds),
+        TEST(session_is_resumed_under_its_pin_and_gives_the_next),
+        TEST(session_counts_for_no_other_account_name_or_pin),
+        TEST(session_that_the_broker_does_not_know_is_a_full_handshake_with_its_checks),
+        TEST(broken_session_is_refused_at_every_length_and_the_handshake_is_full),
     };
     return cmocka_run_group_tests_name("device_tls", tests, make_identities, discard_identities);
 }
