@@ -96,6 +96,33 @@ describe("the login of the user guide", () => {
       );
     });
 
+  test("a soft phone that comes back resumes its TLS session, once by each, and a ticket authenticates nobody", async () => {
+    const { state } = await enrol();
+    const session = path.join(state, "session");
+    const resumed = async () => (await broker.metrics()).nanopush_tls_resumed_total;
+    const visit = () => start(phoneArgs(state, "--max-seconds", "1"), { input: "" }).end();
+    const before = await resumed();
+    assert.equal((await visit()).status, 0);
+    assert.equal(await resumed(), before, "enrolling keeps nothing: the first time the handshake is a full one");
+    assert.equal((statSync(session).mode & 0o777).toString(8), "600");
+    const first = readFileSync(session, "utf8");
+    assert.equal((await visit()).status, 0);
+    assert.equal(await resumed(), before + 1);
+    assert.notEqual(readFileSync(session, "utf8"), first);
+
+    writeFileSync(session, "AAAA", { mode: 0o600 });
+    assert.equal((await visit()).status, 0, "with one that is broken the handshake is a full one");
+    assert.equal(await resumed(), before + 1);
+
+    const [, deviceId] = /^device_id (.*)$/m.exec(readFileSync(path.join(state, "account"), "utf8"));
+    await broker.admin("UserService/RevokeDevice", { deviceId });
+    const refused = await visit();
+    assert.notEqual(refused.status, 0);
+    assert.match(refused.stdout, /DENIED/i);
+    assert.equal(await resumed(), before + 2);
+    assert.ok(!existsSync(session), "who is not welcome keeps nothing");
+  });
+
   test("asked by a person: the phone waits for a line", async () => {
     const { user, state } = await enrol();
     const phone = start(phoneArgs(state, "--answer", "ask", "--once"));
