@@ -447,6 +447,7 @@ enum np_go_away {
     NP_GO_AWAY_OVERLOADED =
         4, /* in place of on_welcome: too many phones; come back in the time that it says */
     NP_GO_AWAY_NO_ACCOUNT = 5, /* the last account was removed: come back only where another is left */
+    NP_GO_AWAY_RENEW = 6,      /* the connection is a day old: come back, with new keys */
 };
 
 struct np_welcome {

@@ -26,8 +26,8 @@ static const char *const state_names[] = {"unknown",
                                           [NP_CHALLENGE_EXPIRED] = "expired",
                                           [NP_CHALLENGE_CANCELLED] = "cancelled",
                                           [NP_CHALLENGE_SUPERSEDED] = "superseded"};
-static const char *const go_away_names[] = {"unspecified", "draining",   "taken_over",
-                                            "idle",        "overloaded", "no_account"};
+static const char *const go_away_names[] = {"unspecified", "draining",   "taken_over", "idle",
+                                            "overloaded",  "no_account", "renew"};
 static const char *const decision_names[] = {"approve", "deny", "not_me"};
 static const char *const act_names[] = {"unspecified", [NP_ACT_ROTATED] = "rotated",
                                         [NP_ACT_UNLOCKED] = "unlocked", [NP_ACT_REMOVED] = "removed"};

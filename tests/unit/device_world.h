@@ -138,7 +138,7 @@ static inline void on_go_away(struct np_connection *c, enum np_go_away reason, u
 {
     struct world *w = arg;
     (void)c;
-    assert_int_equal(reason, NP_GO_AWAY_DRAINING);
+    assert_int_equal(reason, NP_GO_AWAY_RENEW);
     assert_int_equal(return_after_ms, 700);
     w->go_aways++;
 }

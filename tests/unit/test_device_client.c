@@ -385,7 +385,7 @@ static void go_away_says_bye(void **state)
 {
     struct world *w = *state;
     Nanopush__V1__GoAway go_away = NANOPUSH__V1__GO_AWAY__INIT;
-    go_away.reason = NANOPUSH__V1__GO_AWAY__REASON__REASON_DRAINING;
+    go_away.reason = NANOPUSH__V1__GO_AWAY__REASON__REASON_RENEW;
     go_away.return_after_ms = 700;
     Nanopush__V1__BrokerMessage message = NANOPUSH__V1__BROKER_MESSAGE__INIT;
     message.message_case = NANOPUSH__V1__BROKER_MESSAGE__MESSAGE_GO_AWAY;
