@@ -31,11 +31,24 @@ static const char *const commands[] = {
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
+/* Kind, number, CR LF: a few for each argument of each command, for which printf() would be most of the work. */
+static enum err append_count(char kind, size_t count, struct buf *out)
+{
+    char text[1 + 20 + 2], *end = text + sizeof text, *at = end;
+    *--at = '\n';
+    *--at = '\r';
+    do
+        *--at = (char)('0' + count % 10);
+    while ((count /= 10) > 0);
+    *--at = kind;
+    return buf_append(out, bytes_make(at, (size_t)(end - at)));
+}
+
 enum err redis_encode(size_t argc, const struct bytes *argv, struct buf *out)
 {
-    TRY(buf_printf(out, "*%zu\r\n", argc));
+    TRY(append_count('*', argc, out));
     for (size_t i = 0; i < argc; i++) {
-        TRY(buf_printf(out, "$%zu\r\n", argv[i].len));
+        TRY(append_count('$', argv[i].len, out));
         TRY(buf_append(out, argv[i]));
         TRY(buf_append(out, bytes_of("\r\n")));
     }
