@@ -26,10 +26,10 @@ static enum err verify(const struct session *session, const Nanopush__V1__Hello 
     const struct device_options *options = &session->server->options;
     struct buf input = {0};
     if (!id_valid(bytes_of(hello->device_id)) || !text_is_name(bytes_of(hello->organisation)) ||
-        hello->signature.len != P256_SIGNATURE_BYTES || !may_be_of_key(hello) ||
+        hello->signature.len != P256_SIGNATURE_BYTES || hello->possession_key.len != P256_PUBLIC_BYTES ||
+        !may_be_of_key(hello) ||
         !bytes_equal(view_of(&hello->trust_anchor), bytes_make(options->trust_anchor, SHA256_BYTES)))
         return ERR_INVALID;
-    TRY(p256_check_public(view_of(&hello->possession_key)));
     TRY(input_hello(session->channel_binding, bytes_of(hello->organisation), bytes_of(hello->device_id),
                     hello->generation, options->trust_anchor, hello->capabilities, &input));
     enum err e = p256_verify(hello->possession_key.data, buf_view(&input), hello->signature.data);
