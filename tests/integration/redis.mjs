@@ -95,10 +95,11 @@ export class Redis {
     });
   }
 
-  /** As a crash. */
+  /** As a crash: without an append-only file it comes back empty, also where it followed another once. */
   async kill() {
     this.child.kill("SIGKILL");
     await this.exited;
+    rmSync(path.join(this.root, "dump.rdb"), { force: true });
   }
 
   pause() {
