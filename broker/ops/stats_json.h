@@ -2,7 +2,7 @@
  * What the broker is doing, as one JSON object: what the dashboard, `nanopush stats` and programs read.
  *
  *     version, now_unix_ms, ready
- *     faults    what is not as it should be, [] if nothing is: kind, text, advice, degrades (true: logins work all the same),
+ *     faults    what is not as it should be, [] if nothing is: text, advice, degrades (true: logins work all the same),
  *               worker (0: of none), since_unix_ms
  *     redis     up, since_unix_ms, down (which part is)
  *     workers   number, pid, ready, start_unix_ms, fault (null), probe_age_ms (null), phones, connections, portals,
