@@ -79,6 +79,9 @@ void challenge_expire(struct domain *domain, const struct challenge_view *view);
 /** Some phone is not known to have it, though time has passed: push it to where those hang now that have not got it. */
 void challenge_push_again(struct domain *domain, const struct challenge_view *view);
 
+/** True while fewer phones are known to have it than were attached when it was made, or none is. */
+bool challenge_lacks_phone(const struct challenge_view *view);
+
 /** True if a phone of these capabilities (enum capability) can do the challenge's mode. */
 bool challenge_fits(const struct challenge_view *view, unsigned capabilities);
 

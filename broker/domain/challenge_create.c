@@ -56,7 +56,10 @@ static bool is_of_this_request(const struct challenge_op *op, const Record__Chal
            bytes_equal(bytes_make(made->data, made->len), bytes_make(asked->data, asked->len));
 }
 
-/* The idempotency key stands for a challenge that was accepted before: say what was said then. */
+/*
+ * The idempotency key stands for a challenge that was accepted before: say what was said then. The worker that accepted it
+ * may have lost the reply, and told no phone.
+ */
 static void on_replayed(enum err e, const struct challenge_view *view, void *arg)
 {
     struct challenge_op *op = arg;
@@ -65,10 +68,14 @@ static void on_replayed(enum err e, const struct challenge_view *view, void *arg
         LOG(ERROR, DOMAIN, "idempotency-forged", "challenge=%s", view->record->id);
         e = ERR_BAD_SIGNATURE;
     }
-    if (e == ERR_OK)
-        answer_accepted(op, view->record, view->state, view->expire_unix_ms);
-    else
+    if (e != ERR_OK) {
         create_finish(op, e, NULL);
+        return;
+    }
+    bool waits = view->state == CHALLENGE_PENDING && view->now_unix_ms < view->expire_unix_ms;
+    if (waits && challenge_lacks_phone(view))
+        challenge_push_again(op->domain, view);
+    answer_accepted(op, view->record, view->state, view->expire_unix_ms);
 }
 
 static void create_send(struct challenge_op *op);

@@ -273,6 +273,11 @@ static void on_devices_again(enum err e, const struct user_view *view, void *arg
     free(again);
 }
 
+bool challenge_lacks_phone(const struct challenge_view *view)
+{
+    return view->progress_count == 0 || view->progress_count < view->attached_count;
+}
+
 void challenge_push_again(struct domain *domain, const struct challenge_view *view)
 {
     struct push_again *again = mem_new(sizeof *again + view->progress_count * sizeof *view->progress);

@@ -197,8 +197,7 @@ static void show_challenge(struct subject *subject, const struct challenge_view 
     subject->busy = true;
     subject->seen = true;
     bool over = view->now_unix_ms >= view->expire_unix_ms;
-    bool late = clock_mono_ms() - subject->started_mono_ms >= reread_at_ms[0] &&
-                (view->progress_count == 0 || view->progress_count < view->attached_count);
+    bool late = clock_mono_ms() - subject->started_mono_ms >= reread_at_ms[0] && challenge_lacks_phone(view);
     if (view->state == CHALLENGE_PENDING && over)
         challenge_expire(domain, view);
     else if (view->state == CHALLENGE_PENDING && late)

@@ -188,6 +188,25 @@ static void same_request_is_answered_the_same(void **state)
     assert_string_not_equal(asked.id, first);
 }
 
+/* Whoever accepted it may have died with the reply, before a phone was told: the one that is asked again tells it. */
+static void repeated_request_is_pushed_while_nobody_has_it(void **state)
+{
+    (void)state;
+    struct person person = signer(&far, 1);
+    struct challenge_request request = request_for(&person);
+    request.idempotency = bytes_of("key");
+    request.asked = bytes_of("request");
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    TURN_UNTIL(far.push_count == 1);
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    TURN_UNTIL(far.push_count == 2);
+    assert_string_equal(far.last.id, asked.id);
+    assert_int_equal(challenge_settle(&a, asked.id, CHALLENGE_APPROVED, &person), ERR_OK);
+    assert_int_equal(ask(&near, &request), ERR_OK);
+    turn(50);
+    assert_int_equal(far.push_count, 2);
+}
+
 static void same_browser_supersedes(void **state)
 {
     (void)state;
@@ -605,6 +624,7 @@ int main(void)
         TEST(forged_idempotency_brings_no_earlier_approval),
         TEST(what_cannot_be_accepted_says_why),
         TEST(same_request_is_answered_the_same),
+        TEST(repeated_request_is_pushed_while_nobody_has_it),
         TEST(same_browser_supersedes),
         TEST(cancelled_operation_is_silent_and_takes_effect),
         TEST(dead_workers_presence_is_cleared),
