@@ -57,12 +57,6 @@ static struct store_call *keep(enum call_kind kind, const char *id, void (*fn)(v
     return call;
 }
 
-bool store_up(const struct store *store)
-{
-    (void)store;
-    return true;
-}
-
 void store_cancel(struct store_call *call)
 {
     for (size_t i = 0; call && i < call_count; i++)
