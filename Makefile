@@ -47,7 +47,7 @@ REPLAY      := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/unit/replay_%,$(wil
 FUZZ        := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 C_FILES     := $(wildcard broker/*/*.[ch] clients/*/*.[ch] tests/*/*.[ch])
 
-.PHONY: deb deb-test reference reference-check all help deps test-deps demo test asan fuzz bench bench-short quick check lint includes format clean
+.PHONY: deb deb-test reference reference-check all help deps test-deps demo test asan fuzz chaos chaos-seeds bench bench-short quick check lint includes format clean
 all: $(BUILD)/nanopushd $(BUILD)/nanopush $(BUILD)/device-example
 
 help:
@@ -55,6 +55,8 @@ help:
 	@echo 'make test    all tests'
 	@echo 'make asan    all tests under AddressSanitizer and UndefinedBehaviorSanitizer'
 	@echo 'make fuzz    every fuzz target for SECONDS seconds (default 20)'
+	@echo 'make chaos   logins while everything is killed, paused and cut, for MINUTES (default 5); see tests/chaos'
+	@echo 'make chaos-seeds  the checker of chaos rejects brokers that are wrong on purpose'
 	@echo 'make bench   nanopush beside mosquitto, nchan and a bare TLS server; bench-short: in two minutes'
 	@echo 'make check   format, warnings, include directions and unit tests: before each commit'
 	@echo 'make format  lay out the C files'
@@ -83,6 +85,16 @@ asan: test-deps
 fuzz: deps
 	@$(MAKE) --no-print-directory -s BUILD=build/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-targets
 	@tests/fuzz/run.sh build/fuzz $(or $(SECONDS),20)
+
+chaos: test-deps
+	@$(MAKE) --no-print-directory -s all
+	@tests/generate.sh
+	@BUILD='$(BUILD)' NANOPUSHD='$(BUILD)/nanopushd' node tests/chaos/chaos.mjs --minutes $(or $(MINUTES),5) $(CHAOS_ARGS)
+
+chaos-seeds: test-deps
+	@$(MAKE) --no-print-directory -s all
+	@tests/generate.sh
+	@BUILD='$(BUILD)' node tests/chaos/seeds.mjs $(SEED)
 
 bench bench-short: test-deps
 	@deploy/deps.sh bench $(BUILD)/bench/packages
@@ -145,6 +157,9 @@ $(BUILD)/libcli.a: $(CLI_SRC:%.c=$(BUILD)/%.o)
 
 $(BUILD)/nanopushd: $(BUILD)/broker/proc/main.o $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
+# The broker with one part that is wrong on purpose: see tests/chaos/seeds.mjs, which writes the part.
+$(BUILD)/seeds/%/nanopushd: $(BUILD)/seeds/%/part.c $(BUILD)/broker/proc/main.o $(BUILD)/libbroker.a
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/nanopush: $(BUILD)/clients/cli/main.o $(BUILD)/libcli.a $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_CLI)
 $(BUILD)/swarm: $(SWARM_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a

@@ -74,7 +74,8 @@ for program in "$BUILD"/tests/unit/*; do
 done
 
 set --
-for script in "$tests"/vectors/check.mjs "$tests"/integration/*.test.mjs "$tests"/model/*.test.mjs "$tests"/e2e/*.test.mjs; do
+for script in "$tests"/vectors/check.mjs "$tests"/integration/*.test.mjs "$tests"/model/*.test.mjs "$tests"/e2e/*.test.mjs \
+  "$tests"/chaos/*.test.mjs; do
   if [ -f "$script" ] && selected "${script#"$tests"/}"; then set -- "$@" "$script"; fi
 done
 [ $# -eq 0 ] || run_node "$@"
