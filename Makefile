@@ -142,7 +142,7 @@ clean:
 
 # ---- rules ----
 .PHONY: unit fuzz-targets
-unit: $(UNIT) $(BENCH) $(BUILD)/tests/transcode $(REPLAY)
+unit: $(UNIT) $(BENCH) $(BUILD)/nanopushd-stops $(BUILD)/tests/transcode $(REPLAY)
 fuzz-targets: $(FUZZ)
 
 $(BUILD)/libbroker.a: $(BROKER_OBJ) $(PROTO_OBJ)
@@ -160,6 +160,9 @@ $(BUILD)/nanopushd: $(BUILD)/broker/proc/main.o $(BUILD)/libbroker.a
 # The broker with one part that is wrong on purpose: see tests/chaos/seeds.mjs, which writes the part.
 $(BUILD)/seeds/%/nanopushd: $(BUILD)/seeds/%/part.c $(BUILD)/broker/proc/main.o $(BUILD)/libbroker.a
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_BROKER)
+# The same objects, with a seam around what goes to Redis: see tests/chaos/stop_points.c.
+$(BUILD)/nanopushd-stops: $(BUILD)/tests/chaos/stop_points.o $(BUILD)/broker/proc/main.o $(BUILD)/libbroker.a
+	$(CC) $(LDFLAGS) -Wl,--wrap=redis_send,--wrap=send -o $@ $^ $(LDLIBS_BROKER)
 $(BUILD)/nanopush: $(BUILD)/clients/cli/main.o $(BUILD)/libcli.a $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS_CLI)
 $(BUILD)/swarm: $(SWARM_SRC:%.c=$(BUILD)/%.o) $(BUILD)/libnanopush-device.a $(BUILD)/libbroker.a
@@ -200,7 +203,7 @@ $(BUILD)/%.o: %.c
 	$(CC) $(CPPFLAGS) $(CFLAGS) -DVECTOR_DIR='"proto/vectors"' -MMD -MP -c -o $@ $<
 $(BROKER_SRC:%.c=$(BUILD)/%.o) $(BUILD)/broker/proc/main.o: | $(GENERATED)
 $(DEVICE_SRC:%.c=$(BUILD)/%.o) $(CLI_SRC:%.c=$(BUILD)/%.o) $(BUILD)/clients/cli/main.o $(BUILD)/clients/device/example.o: | $(GENERATED)
-$(UNIT:=.o) $(FUZZ:=.o) $(SWARM_SRC:%.c=$(BUILD)/%.o) $(BUILD)/tests/integration/transcode.o: | $(GENERATED)
+$(UNIT:=.o) $(FUZZ:=.o) $(SWARM_SRC:%.c=$(BUILD)/%.o) $(BUILD)/tests/integration/transcode.o $(BUILD)/tests/chaos/stop_points.o: | $(GENERATED)
 .SECONDARY: $(UNIT:=.o) $(FUZZ:=.o)
 
 $(BUILD)/gen/%.pb-c.h: $(BUILD)/gen/%.pb-c.c ;
