@@ -2,6 +2,7 @@
 // each with t, microseconds of the machine's monotonic clock:
 //
 //   who: "portal"  accepted {id, user, expires}   refused {code}   lost {id, code}   silent {id, code}
+//                  withdrawn {id}: it asked for that, and may not have been told that it came about
 //                  outcome {id, state, digest, verified, since}    since: the call that brought it waits from then on
 //   who: "phone"   welcome, gone, push {id, shown}, answer {id, decision, digest}, resolved {id, state}, error {id, code};
 //                  each with device and user
@@ -34,7 +35,7 @@ class History {
 
   challenge(id) {
     if (!this.challenges.has(id))
-      this.challenges.set(id, { id, accepted: null, outcomes: [], lost: [], pushes: [], answers: [], resolved: [], errors: [] });
+      this.challenges.set(id, { id, accepted: null, outcomes: [], lost: [], withdrawn: [], pushes: [], answers: [], resolved: [], errors: [] });
     return this.challenges.get(id);
   }
 
@@ -42,6 +43,7 @@ class History {
     if (event.event === "accepted") this.challenge(event.id).accepted ??= event;
     else if (event.event === "outcome") this.challenge(event.id).outcomes.push(event);
     else if (event.event === "lost") this.challenge(event.id).lost.push(event);
+    else if (event.event === "withdrawn") this.challenge(event.id).withdrawn.push(event);
     else if (event.event === "refused") this.refused[event.code] = (this.refused[event.code] ?? 0) + 1;
   }
 
@@ -85,8 +87,8 @@ class History {
   }
 
   /** When a challenge was over, as far as anybody saw. */
-  over({ accepted, outcomes, resolved, lost }) {
-    return Math.min(accepted.expires, first(outcomes), first(resolved), first(lost));
+  over({ accepted, outcomes, resolved, lost, withdrawn }) {
+    return Math.min(accepted.expires, first(outcomes), first(resolved), first(lost), first(withdrawn));
   }
 }
 

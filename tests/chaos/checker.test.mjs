@@ -89,6 +89,7 @@ for (const [name, parts] of [
   ["not asked, since no phone was there", { ...unasked, links: [phone(1, "welcome"), phone(9, "gone")] }],
   ["not asked, since everything was broken all the time", { ...unasked, faults: fault(9, 39) }],
   ["not asked, since links lived for seconds", { ...unasked, links: [phone(9, "welcome"), phone(12, "gone"), phone(30, "welcome"), phone(33, "gone")] }],
+  ["not asked, since it was withdrawn before", { ...unasked, withdrawn: [portal(10.5, "withdrawn")] }],
   ["told late, by a call that began late", { outcomes: [outcome(20, { since: 20 * S })] }],
   ["told late, while something was broken", { outcomes: [outcome(20)], faults: fault(12, 19) }],
 ])

@@ -113,6 +113,7 @@ export class ChaosPortal {
   }
 
   cancel(id) {
+    this.witness.saw("withdrawn", { id });
     return this.call("CancelChallenge", { id });
   }
 
