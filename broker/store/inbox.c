@@ -12,6 +12,7 @@
 
 #define INBOX_LIFE_MS   30000
 #define RENEW_MS        5000
+#define RETRY_MS        200
 #define REREAD_MS       1000
 #define FOLLOW_MS       100
 #define READ_BLOCK_MS   10000
@@ -138,7 +139,7 @@ static void on_opened(struct store_call *call, enum err e, const redisReply *rep
 {
     struct inbox *inbox = call->arg;
     inbox->call = NULL;
-    timer_start(&inbox->renew, RENEW_MS);
+    timer_start(&inbox->renew, e == ERR_OK ? RENEW_MS : RETRY_MS);
     if (e != ERR_OK || reply->type != REDIS_REPLY_STRING ||
         !copy_text(bytes_make(reply->str, (size_t)reply->len), inbox->last_id, sizeof inbox->last_id)) {
         inbox->name[0] = '\0'; /* the timer tries again */

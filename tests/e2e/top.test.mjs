@@ -175,8 +175,8 @@ describe("nanopush top", () => {
       process.kill(workers[1].pid, "SIGCONT");
     }
     await on.shows(/logins work/, 15_000);
-    const ops = Number(/process=ops .*event=started/.test(broker.log()) && (await broker.processes()).map(({ pid }) => pid)
-      .find((pid) => pid !== workers[0].pid && pid !== workers[1].pid && pid !== broker.child.pid && pid !== broker.redisPid()));
+    const known = [broker.child.pid, ...workers.map(({ pid }) => pid)];
+    const ops = broker.processes().find(({ pid, command }) => command.includes(broker.configFile) && !known.includes(pid)).pid;
     process.kill(ops, "SIGSTOP");
     try {
       await on.shows(/the stats port does not answer: /);

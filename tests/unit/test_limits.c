@@ -470,6 +470,7 @@ static void pushes_that_take_each_others_place_are_slowed_alike(void **state)
     assert_int_equal(ask_in_place_of(&asked[1], &asked[2], "s"), ERR_OK);
     assert_int_equal(ask_in_place_of(&asked[2], &asked[3], "s"), ERR_OK);
     assert_int_equal(state_of(&asked[2]), CHALLENGE_SUPERSEDED);
+    buf_done(&asked[2].fence);
     assert_int_equal(ask_in_place_of(&asked[3], &asked[4], "s"), ERR_LIMIT);
     assert_false(got.locked);
     assert_int_equal(got.until, now + 10 * SECOND);

@@ -240,6 +240,20 @@ static void superseding_is_told_though_the_reply_was_lost(void **state)
     assert_true(told_inbox(store_inbox(b.store)));
 }
 
+static void inbox_that_was_refused_is_soon_tried_again(void **state)
+{
+    (void)state;
+    worker_close(&b);
+    redis_do("CONFIG SET min-replicas-to-write 1");
+    worker_open(&b, secret, 2, TIMEOUT_MS);
+    turn(500);
+    assert_string_equal(store_inbox(b.store), "");
+    redis_do("CONFIG SET min-replicas-to-write 0");
+    int64_t since = clock_mono_ms();
+    TURN_UNTIL(store_inbox(b.store)[0]);
+    assert_true(clock_mono_ms() - since < PROMPT_MS);
+}
+
 static void killed_redis_comes_back_with_everything(void **state)
 {
     (void)state;
@@ -451,6 +465,7 @@ int main(void)
         TEST(inbox_that_cannot_be_read_is_not_read_in_a_tight_loop),
         TEST(lock_is_told_though_the_reply_was_lost),
         TEST(superseding_is_told_though_the_reply_was_lost),
+        TEST(inbox_that_was_refused_is_soon_tried_again),
         TEST(killed_redis_comes_back_with_everything),
         TEST(order_of_calls_survives_a_loss),
         SHORT_TEST(calls_fail_in_time_while_redis_is_away),
