@@ -58,7 +58,7 @@ static bool is_of_this_request(const struct challenge_op *op, const Record__Chal
 
 /*
  * The idempotency key stands for a challenge that was accepted before: say what was said then. The worker that accepted it
- * may have lost the reply, and told no phone.
+ * may have lost the reply, and told no phone. A phone that enrols may not have the others asked again at its will.
  */
 static void on_replayed(enum err e, const struct challenge_view *view, void *arg)
 {
@@ -72,7 +72,8 @@ static void on_replayed(enum err e, const struct challenge_view *view, void *arg
         create_finish(op, e, NULL);
         return;
     }
-    bool waits = view->state == CHALLENGE_PENDING && view->now_unix_ms < view->expire_unix_ms;
+    bool waits = view->state == CHALLENGE_PENDING && view->now_unix_ms < view->expire_unix_ms &&
+                 !view->record->enrolment[0];
     if (waits && challenge_lacks_phone(view))
         challenge_push_again(op->domain, view);
     answer_accepted(op, view->record, view->state, view->expire_unix_ms);
